@@ -89,14 +89,21 @@ def doctor(as_json: bool) -> int:
     findings = list(examine(settings))
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
-        values = [dict(zip(("name", "value", "source", "meaning"), row, strict=True)) for row in settings.table()]
-        click.echo(json.dumps({"settings": values, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        values = [
+            dict(zip(("name", "value", "source", "meaning"), row, strict=True)) for row in settings.table()
+        ]
+        click.echo(
+            json.dumps({"settings": values, "findings": [asdict(finding) for finding in findings]}, indent=2)
+        )
         return int(failed)
     table(("setting", "value", "source"), [row[:3] for row in settings.table()])
     say()
     table(
         ("", "what", "finding", "next step"),
-        [({"ok": "ok", "warn": "!", "fail": "FAIL"}[f.state], f.topic, f.detail, f.next_step) for f in findings],
+        [
+            ({"ok": "ok", "warn": "!", "fail": "FAIL"}[f.state], f.topic, f.detail, f.next_step)
+            for f in findings
+        ],
     )
     return int(failed)
 
@@ -203,7 +210,9 @@ def _run(
         say(line)
     for problem in outcome.problems:
         errors.print(f"Error: {problem}", markup=False)
-    say(f"{job}: {'finished with problems' if outcome.problems else 'done'} in {time.monotonic() - began:,.1f} s.")
+    say(
+        f"{job}: {'finished with problems' if outcome.problems else 'done'} in {time.monotonic() - began:,.1f} s."
+    )
     return int(bool(outcome.problems))
 
 
@@ -228,8 +237,14 @@ def _date(option: str, text: str | None) -> int | None:
 @click.option("--reset", is_flag=True, help="Forget the business and make it anew.")
 @click.pass_context
 def simulator(
-    context: click.Context, port: int | None, seed: int, customers: int, months: int,
-    rate_limit: int | None, latency_ms: int, reset: bool,
+    context: click.Context,
+    port: int | None,
+    seed: int,
+    customers: int,
+    months: int,
+    rate_limit: int | None,
+    latency_ms: int,
+    reset: bool,
 ) -> int:
     """Serve the local Stripe in the foreground."""
     if context.invoked_subcommand:
@@ -238,8 +253,14 @@ def simulator(
 
     settings = Settings.load()
     serve(
-        settings.data_dir, port=port or settings.port("LEDGERLINE_SIMULATOR_PORT"), seed=seed, customers=customers,
-        months=months, rate_limit=rate_limit, latency_ms=latency_ms, reset=reset,
+        settings.data_dir,
+        port=port or settings.port("LEDGERLINE_SIMULATOR_PORT"),
+        seed=seed,
+        customers=customers,
+        months=months,
+        rate_limit=rate_limit,
+        latency_ms=latency_ms,
+        reset=reset,
     )
     return 0
 
@@ -314,7 +335,8 @@ def _short(value: object) -> object:
 @cli.command()
 @click.argument("effect_id")
 @click.option(
-    "--it-did-not-happen", is_flag=True,
+    "--it-did-not-happen",
+    is_flag=True,
     help="You checked at the destination: send as a new effect. Without it the same effect is tried again.",
 )
 def replay(effect_id: str, it_did_not_happen: bool) -> int:
@@ -327,7 +349,9 @@ def replay(effect_id: str, it_did_not_happen: bool) -> int:
     engine = open_ops(settings)
     say(f"Effect {again(engine, effect_id, happened=not it_did_not_happen)} is ready.")
     report = deliver(settings, engine)
-    say(f"{report.delivered} delivered, {report.waiting} waiting, {report.dead} dead, {report.unsure} unsure.")
+    say(
+        f"{report.delivered} delivered, {report.waiting} waiting, {report.dead} dead, {report.unsure} unsure."
+    )
     return int(bool(report.dead or report.unsure))
 
 

@@ -60,14 +60,19 @@ def _data_directory(settings: Settings) -> Iterator[Finding]:
         probe.unlink()
     except OSError as error:
         yield Finding(
-            "data directory", "fail", f"{folder} cannot be written ({error.strerror})",
+            "data directory",
+            "fail",
+            f"{folder} cannot be written ({error.strerror})",
             "Give this user the right to write there, or set LEDGERLINE_DATA_DIR.",
         )
         return
     free = shutil.disk_usage(folder).free
     state: State = "ok" if free >= _DISK_FLOOR else "warn"
     yield Finding(
-        "data directory", state, f"{folder}, {free / 1024**3:,.1f} GiB free", "" if state == "ok" else "Free some space."
+        "data directory",
+        state,
+        f"{folder}, {free / 1024**3:,.1f} GiB free",
+        "" if state == "ok" else "Free some space.",
     )
 
 
@@ -101,7 +106,9 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
         yield Finding("published warehouse", "warn", "none yet", "Run `ledgerline refresh`.")
     else:
         yield Finding(
-            "published warehouse", "ok", f"version {publication.number}, data until {publication.data_until:%Y-%m-%d %H:%M} UTC"
+            "published warehouse",
+            "ok",
+            f"version {publication.number}, data until {publication.data_until:%Y-%m-%d %H:%M} UTC",
         )
 
 
@@ -112,14 +119,18 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             probe.settimeout(0.5)
             taken = probe.connect_ex(("127.0.0.1", port)) == 0
         yield Finding(
-            f"port {port}", "warn" if taken else "ok", "in use" if taken else "free",
+            f"port {port}",
+            "warn" if taken else "ok",
+            "in use" if taken else "free",
             f"Fine when `make dev` runs; else set {name}." if taken else "",
         )
 
 
 def _stripe(settings: Settings) -> Iterator[Finding]:
     if settings.uses_simulator:
-        yield Finding("Stripe", "ok", "no key is set: the local simulator is used; it starts when it is needed")
+        yield Finding(
+            "Stripe", "ok", "no key is set: the local simulator is used; it starts when it is needed"
+        )
         return
     try:
         accounts = settings.accounts()
@@ -138,7 +149,9 @@ async def _probe(account: Account, base: str) -> list[Finding]:
     findings: list[Finding] = []
     context = ssl.create_default_context()
     async with aiohttp.ClientSession(
-        headers=headers, trust_env=True, timeout=aiohttp.ClientTimeout(total=20),
+        headers=headers,
+        trust_env=True,
+        timeout=aiohttp.ClientTimeout(total=20),
         connector=aiohttp.TCPConnector(limit=8, ssl=context),
     ) as session:
 
@@ -153,11 +166,23 @@ async def _probe(account: Account, base: str) -> list[Finding]:
         try:
             status, body, date = await ask("/v1/balance")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return [Finding(f"{account.name}: connection", "fail", f"{base} does not answer ({type(error).__name__})",
-                            "Check STRIPE_API_BASE, HTTPS_PROXY and SSL_CERT_FILE.")]
+            return [
+                Finding(
+                    f"{account.name}: connection",
+                    "fail",
+                    f"{base} does not answer ({type(error).__name__})",
+                    "Check STRIPE_API_BASE, HTTPS_PROXY and SSL_CERT_FILE.",
+                )
+            ]
         if not body or ("object" not in body and "error" not in body):
-            return [Finding(f"{account.name}: connection", "fail", f"{base} answers, but not as Stripe does",
-                            "Check STRIPE_API_BASE.")]
+            return [
+                Finding(
+                    f"{account.name}: connection",
+                    "fail",
+                    f"{base} answers, but not as Stripe does",
+                    "Check STRIPE_API_BASE.",
+                )
+            ]
         if status == 401:
             return [Finding(f"{account.name}: key", "fail", "the key is not accepted", "Set a valid key.")]
         mode = {True: "live", False: "test"}.get(body.get("livemode"), "unknown mode")  # type: ignore[call-overload]
@@ -167,8 +192,12 @@ async def _probe(account: Account, base: str) -> list[Finding]:
             simulated = "127.0.0.1" in base or "localhost" in base
             bad = skew > _CLOCK_TOLERANCE and not simulated
             findings.append(
-                Finding(f"{account.name}: clock", "warn" if bad else "ok", f"{skew:,.0f} s from Stripe's",
-                        "Synchronise this machine's clock; webhook signatures depend on it." if bad else "")
+                Finding(
+                    f"{account.name}: clock",
+                    "warn" if bad else "ok",
+                    f"{skew:,.0f} s from Stripe's",
+                    "Synchronise this machine's clock; webhook signatures depend on it." if bad else "",
+                )
             )
         lists = [row for row in CATALOGUE.values() if row.path and row.strategy in ("window", "chain")]
         answers = await asyncio.gather(*(ask(f"{row.path}?limit=1") for row in lists), return_exceptions=True)
@@ -181,10 +210,26 @@ async def _probe(account: Account, base: str) -> list[Finding]:
             elif reply[0] != 200:
                 failed.append(row.name)
         readable = len(lists) - len(denied) - len(failed)
-        findings.append(Finding(f"{account.name}: objects", "ok" if readable else "fail", f"{readable} of {len(lists)} lists readable"))
+        findings.append(
+            Finding(
+                f"{account.name}: objects",
+                "ok" if readable else "fail",
+                f"{readable} of {len(lists)} lists readable",
+            )
+        )
         if denied:
-            findings.append(Finding(f"{account.name}: not permitted", "warn", ", ".join(denied),
-                                    "Give the restricted key read permission for them, or live without them."))
+            findings.append(
+                Finding(
+                    f"{account.name}: not permitted",
+                    "warn",
+                    ", ".join(denied),
+                    "Give the restricted key read permission for them, or live without them.",
+                )
+            )
         if failed:
-            findings.append(Finding(f"{account.name}: not readable", "warn", ", ".join(failed), "See the log of a refresh."))
+            findings.append(
+                Finding(
+                    f"{account.name}: not readable", "warn", ", ".join(failed), "See the log of a refresh."
+                )
+            )
     return findings

@@ -1,19 +1,19 @@
 """What can go wrong, in one place. A message names the object and the cause; `next_step` says what to do.
 
-    LedgerlineError
-    ├── UsageError               the command line, .env, a YAML file or a name is wrong        exit 2
-    │   └── SettingError
-    ├── StripeError              Stripe (or what stands for it) did not give what was asked     exit 1
-    │   ├── StripeUnreachable    no connection, or an answer that is not Stripe's
-    │   ├── StripeAuthError      401: the key is wrong; stops this account
-    │   ├── StripePermissionError  403: the key may not read this object; the others go on
-    │   └── StripeAnswerError    any other refusal, or a body that is cut short or not JSON
-    ├── LandingError             a landed file is truncated or does not fit its manifest
-    ├── WarehouseError           the warehouse cannot be opened, written or published
-    │   └── WarehouseLocked      another process writes
-    ├── StorageError             disk full, read-only or not permitted
-    ├── PortInUse
-    └── DeliveryError            an effect could not be delivered
+LedgerlineError
+├── UsageError               the command line, .env, a YAML file or a name is wrong        exit 2
+│   └── SettingError
+├── StripeError              Stripe (or what stands for it) did not give what was asked     exit 1
+│   ├── StripeUnreachable    no connection, or an answer that is not Stripe's
+│   ├── StripeAuthError      401: the key is wrong; stops this account
+│   ├── StripePermissionError  403: the key may not read this object; the others go on
+│   └── StripeAnswerError    any other refusal, or a body that is cut short or not JSON
+├── LandingError             a landed file is truncated or does not fit its manifest
+├── WarehouseError           the warehouse cannot be opened, written or published
+│   └── WarehouseLocked      another process writes
+├── StorageError             disk full, read-only or not permitted
+├── PortInUse
+└── DeliveryError            an effect could not be delivered
 """
 
 from __future__ import annotations

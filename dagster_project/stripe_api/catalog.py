@@ -74,8 +74,11 @@ class StripeObject:
 
 
 # Where the field that names the parent is not called like the parent's kind.
-_PARENT_COLUMNS = {"application_fee_refunds": "fee", "billing_meter_event_summaries": "meter",
-                   "billing_credit_balance_transactions": "credit_grant"}
+_PARENT_COLUMNS = {
+    "application_fee_refunds": "fee",
+    "billing_meter_event_summaries": "meter",
+    "billing_credit_balance_transactions": "credit_grant",
+}
 
 ColumnType = Literal["text", "bigint", "boolean", "time", "decimal", "ref", "json"]
 DUCKDB_TYPES: Mapping[str, str] = {
@@ -102,7 +105,8 @@ class Column:
 
 def _read_catalogue() -> dict[str, StripeObject]:
     rows: dict[str, dict[str, Any]] = yaml.load(
-        (_HERE / "catalog.yaml").read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        (_HERE / "catalog.yaml").read_text(encoding="utf-8"),
+        Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),
     )
     objects = {}
     for name, row in rows.items():
@@ -121,10 +125,16 @@ CATALOGUE: Mapping[str, StripeObject] = _read_catalogue()
 @cache
 def _columns() -> dict[str, tuple[Column, ...]]:
     words: dict[str, str] = yaml.safe_load((_HERE / "column_words.yaml").read_text(encoding="utf-8"))
-    fields: dict[str, dict[str, ColumnType]] = json.loads((_HERE / "columns.json").read_text(encoding="utf-8"))
+    fields: dict[str, dict[str, ColumnType]] = json.loads(
+        (_HERE / "columns.json").read_text(encoding="utf-8")
+    )
     return {
         name: tuple(
-            Column(field, type_, words.get(f"{name}.{field}") or words.get(field) or _words_for(field, type_, name))
+            Column(
+                field,
+                type_,
+                words.get(f"{name}.{field}") or words.get(field) or _words_for(field, type_, name),
+            )
             for field, type_ in fields[name].items()
         )
         for name in CATALOGUE
