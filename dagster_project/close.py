@@ -88,3 +88,7 @@ def close_month(settings: Settings, month: date) -> Path:
     draft.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)
     return folder
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

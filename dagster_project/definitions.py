@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.orchestration.audit import compare_with_stripe
-from dagster_project.orchestration.dbt_project import Dbt, ensure_manifest, project
+from dagster_project.orchestration.dbt_project import DBT, Dbt, ensure_manifest, project
 from dagster_project.orchestration.effects import DESTINATIONS, build_effects
 from dagster_project.orchestration.extract import extract
 from dagster_project.orchestration.jobs import asset_jobs, close_job
@@ -32,7 +32,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
         sensors=[inbox_sensor, effects_sensor, build_failure_sensor(settings)],
         resources={
             "ledgerline": Pipeline(settings),
-            "dbt": Dbt(project_dir=project(settings)),
+            "dbt": Dbt(project_dir=project(settings), dbt_executable=str(DBT)),
             **(resource_overrides or {}),
         },
         # One process per run: with a process per step, five of six writers of the DuckDB file fail.
@@ -40,9 +40,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     )
 
 
-def __getattr__(name: str) -> Any:
-    """`defs` for Dagster's tools, built when they ask, so that importing `build_defs` costs no dbt parse."""
-    if name != "defs":
-        raise AttributeError(name)
-    globals()["defs"] = build_defs(Settings.load())
-    return globals()["defs"]
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster's own tools load, with the settings of their environment."""
+    return build_defs(Settings.load())

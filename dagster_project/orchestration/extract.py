@@ -1,0 +1,236 @@
+"""One asset per object of Stripe's catalogue, all made by one step, because one change feed tells what changed.
+
+Belongs here: how a sync report becomes materializations and checks. How Stripe is read is in `stripe_api`.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dagster_project.errors import UsageError
+from dagster_project.orchestration.pools import DUCKDB_WRITE
+from dagster_project.orchestration.resources import Pipeline
+from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
+
+if TYPE_CHECKING:
+    from dagster_project.stripe_api.sync import ObjectReport, SyncReport
+
+READABLE = "readable"
+UNIQUE_KEY = "unique_key"
+OWNERS = ["team:data"]
+PREVIEW_ROWS = 5
+
+
+class ExtractConfig(dg.Config):
+    """`mode` is incremental (what changed since the last time) or full (everything, within `created_from` and
+    `created_to` where given: ISO dates, UTC, the second one excluded)."""
+
+    mode: str = "incremental"
+    created_from: str | None = None
+    created_to: str | None = None
+
+    def created(self) -> tuple[int, int] | None:
+        """The range of `created` in Unix seconds, or None for all. Raises UsageError for a date that is none."""
+        if self.created_from is None and self.created_to is None:
+            return None
+        start = _unix(self.created_from) if self.created_from else 0
+        end = _unix(self.created_to) if self.created_to else int(datetime.now(UTC).timestamp())
+        if start >= end:
+            raise UsageError(f"{self.created_from} is not before {self.created_to}.", "Swap the two dates.")
+        return start, end
+
+
+def stripe_key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(["stripe", name])
+
+
+def _spec(row: StripeObject) -> dg.AssetSpec:
+    hidden = f"\n\nNo list shows: {row.hidden_note}." if row.hidden_note else ""
+    return dg.AssetSpec(
+        key=stripe_key(row.name),
+        description=f"{row.description}{hidden}",
+        group_name=row.group,
+        owners=OWNERS,
+        kinds={"stripe", "duckdb"},
+        tags={"ledgerline/strategy": row.strategy, "ledgerline/history": str(row.history).lower()},
+        metadata={
+            "dagster/table_name": f"stripe.{row.name}",
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(name=column.name, type=column.duckdb_type, description=column.description)
+                    for column in columns(row.name)
+                ]
+            ),
+        },
+        skippable=True,
+    )
+
+
+def _check_specs(name: str) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(READABLE, asset=stripe_key(name), description="The key may read it, and Stripe answered."),
+        dg.AssetCheckSpec(UNIQUE_KEY, asset=stripe_key(name), description="(account_id, livemode, id) is unique."),
+    ]
+
+
+@dg.multi_asset(
+    name="extract",
+    specs=[_spec(row) for row in CATALOGUE.values()],
+    check_specs=[spec for name in CATALOGUE for spec in _check_specs(name)],
+    can_subset=True,
+    pool=DUCKDB_WRITE,
+)
+def extract(
+    context: dg.AssetExecutionContext, config: ExtractConfig, ledgerline: dg.ResourceParam[Pipeline]
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Reads from Stripe what changed, lands it and loads it. When the published warehouse already holds everything,
+    it materializes nothing, which skips the models and the publication."""
+    selected = [name for name in CATALOGUE if stripe_key(name) in context.selected_asset_keys]
+    report = _sync(context, config, ledgerline, selected)
+    if not report.changed and _already_published(ledgerline, report.load_version):
+        context.log.info(f"Nothing changed at Stripe; the published version has it all ({report.requests} requests).")
+        for name in selected:
+            if _unreadable(report.objects.get(name)):
+                yield _readable(name, report.objects[name])
+        return
+    tables = _look(ledgerline, [n for n in selected if n in report.objects])
+    for name in selected:
+        if name in report.objects:
+            yield _result(name, report.objects[name], *tables[name])
+
+
+def _sync(
+    context: dg.AssetExecutionContext, config: ExtractConfig, ledgerline: Pipeline, selected: list[str]
+) -> "SyncReport":
+    from dagster_project.receiver.inbox import mark_loaded, pending
+    from dagster_project.stripe_api.sync import sync
+    from dagster_project.stripe_api.target import reachable
+
+    if config.mode not in ("incremental", "full"):
+        raise UsageError(f"Unknown mode {config.mode!r}.", "Use incremental or full.")
+    with ledgerline.ops() as engine:
+        announced = [row["id"] for row in pending(engine)]
+        with reachable(ledgerline.settings) as settings:
+            report = sync(
+                settings,
+                ledgerline.warehouse,
+                objects=None if len(selected) == len(CATALOGUE) else selected,
+                mode="full" if config.mode == "full" else "incremental",
+                created=config.created(),
+                progress=ledgerline.progress or RunLog(context),
+            )
+        if announced and not any(_unreadable(row) for row in report.objects.values()):
+            mark_loaded(engine, announced)
+    return report
+
+
+def _already_published(ledgerline: Pipeline, version: int) -> bool:
+    """Whether readers see models of this load already; a run that died after dbt has built but not published."""
+    import duckdb
+
+    from dagster_project.warehouse.publish import current
+    from dagster_project.warehouse.state import built_version
+
+    with ledgerline.warehouse.connect(read_only=True) as con:
+        if built_version(con) != version:
+            return False
+    publication = current(ledgerline.warehouse)
+    if publication is None:
+        return False
+    with duckdb.connect(str(publication.path), read_only=True) as con:
+        return built_version(con) == version
+
+
+def _look(ledgerline: Pipeline, names: list[str]) -> dict[str, tuple[int, int, list[dict[str, Any]]]]:
+    """Per table: rows, distinct keys, and the newest few rows without anything about a person."""
+    found = {}
+    with ledgerline.warehouse.connect(read_only=True) as con:
+        for name in names:
+            shown = [c.name for c in columns(name) if _harmless(c.name, c.duckdb_type)]
+            total, keys = con.execute(
+                f"SELECT count(*), count(DISTINCT (account_id, livemode, id)) FROM stripe.{name}"
+            ).fetchone() or (0, 0)
+            quoted = ", ".join('"' + column + '"' for column in shown)
+            rows = con.execute(
+                f"SELECT {quoted} FROM stripe.{name} ORDER BY _observed_at DESC, id LIMIT {PREVIEW_ROWS}"
+            ).fetchall()
+            preview = [dict(zip(shown, (_cell(value) for value in row), strict=True)) for row in rows]
+            found[name] = (total, keys, preview)
+    return found
+
+
+def _harmless(name: str, type_: str) -> bool:
+    return type_ in ("BIGINT", "TIMESTAMPTZ") or name in ("id", "currency", "status", "type")
+
+
+def _cell(value: Any) -> str | int:
+    return value if isinstance(value, int) else "" if value is None else str(value)
+
+
+def _result(name: str, row: "ObjectReport", total: int, keys: int, preview: list[dict[str, Any]]) -> dg.MaterializeResult:
+    metadata: dict[str, Any] = {
+        "dagster/row_count": total,
+        "state": row.state,
+        "received": row.received,
+        "inserted": row.inserted,
+        "changed": row.changed,
+        "deleted": row.deleted,
+        "requests": row.requests,
+    }
+    if row.seconds > 0 and row.received:
+        metadata["objects per second"] = round(row.received / row.seconds, 1)
+    if preview:
+        metadata["preview"] = dg.MetadataValue.table([dg.TableRecord(record) for record in preview])
+    return dg.MaterializeResult(
+        asset_key=stripe_key(name),
+        metadata=metadata,
+        check_results=[
+            _readable(name, row),
+            dg.AssetCheckResult(
+                asset_key=stripe_key(name),
+                check_name=UNIQUE_KEY,
+                passed=total == keys,
+                metadata={"rows": total, "distinct keys": keys},
+            ),
+        ],
+    )
+
+
+def _readable(name: str, row: "ObjectReport") -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=stripe_key(name),
+        check_name=READABLE,
+        passed=not _unreadable(row),
+        description=row.message or None,
+        metadata={"state": row.state},
+    )
+
+
+def _unreadable(row: "ObjectReport | None") -> bool:
+    return row is not None and row.state in ("not_permitted", "failed")
+
+
+def _unix(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no date.", "Use an ISO date such as 2024-01-01.") from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+class RunLog:
+    """Progress as lines in the run's log; a line per object, since every line is an event that is stored."""
+
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self._log = context.log
+
+    def start(self, name: str, total: int | None) -> None:
+        pass
+
+    def advance(self, name: str, n: int) -> None:
+        pass
+
+    def done(self, name: str, message: str) -> None:
+        self._log.info(f"{name}: {message}")

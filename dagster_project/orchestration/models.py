@@ -1,0 +1,83 @@
+"""The dbt models as assets, their tests as asset checks (severity error blocks publishing).
+
+Belongs here: names, groups and how a build is run. What the models say is in dbt/.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+
+from dagster_project.orchestration.dbt_project import Dbt, project, target, told
+from dagster_project.orchestration.extract import OWNERS
+from dagster_project.orchestration.pools import DUCKDB_WRITE
+from dagster_project.orchestration.resources import Pipeline
+from dagster_project.settings import Settings
+
+PUBLISHED_SCHEMAS = ("marts", "outcomes")
+
+
+class Translator(DagsterDbtTranslator):
+    """[schema, model] for models, ["seeds", seed] for seeds, ["stripe", object] for sources."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            DagsterDbtTranslatorSettings(enable_source_tests_as_checks=True, enable_duplicate_source_asset_keys=True)
+        )
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        name = dbt_resource_props["name"]
+        match dbt_resource_props["resource_type"]:
+            case "source" if dbt_resource_props["source_name"] == "stripe":
+                return dg.AssetKey(["stripe", name])
+            case "source":
+                # What the pipeline notes about itself (sync.*) is written together with the accounts.
+                return dg.AssetKey(["stripe", "accounts"])
+            case "seed":
+                return dg.AssetKey(["seeds", name])
+            case _:
+                return dg.AssetKey([dbt_resource_props["schema"], name])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        return "seeds" if dbt_resource_props["resource_type"] == "seed" else dbt_resource_props["schema"]
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        return OWNERS
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        return dbt_resource_props.get("description") or ""
+
+
+def build_models(settings: Settings, manifest: Path) -> dg.AssetsDefinition:
+    """The models of the manifest as one step, since dbt orders and parallelizes them itself."""
+
+    @dbt_assets(
+        manifest=manifest,
+        project=project(settings),
+        name="dbt",
+        dagster_dbt_translator=Translator(),
+        pool=DUCKDB_WRITE,
+    )
+    def models(context: dg.AssetExecutionContext, dbt: Dbt, ledgerline: dg.ResourceParam[Pipeline]) -> Iterator[Any]:
+        from dagster_project.warehouse.load import load_version
+        from dagster_project.warehouse.state import mark_built
+
+        with ledgerline.warehouse.connect() as con:
+            version = load_version(con)
+        # Unit tests are for whoever changes a model: `make test`.
+        command = ["build", "--exclude", "resource_type:unit_test"]
+        with told(ledgerline.settings):
+            build = dbt.cli(command, context=context, target_path=target(ledgerline.settings) / "run")
+        yield from build.stream()
+        if not context.is_subset:
+            with ledgerline.warehouse.connect() as con:
+                mark_built(con, version)
+
+    return models
+
+
+def model_keys(models: dg.AssetsDefinition, *schemas: str) -> list[dg.AssetKey]:
+    """The keys of the models in these schemas, sorted."""
+    return sorted(key for key in models.keys if key.path[0] in schemas)

@@ -1,0 +1,160 @@
+"""["warehouse", "published"]: the version that readers see, and what its page in the UI shows.
+
+How a version is made and switched is in `warehouse/publish.py`.
+"""
+
+import base64
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dagster_project.errors import WarehouseError
+from dagster_project.orchestration.extract import OWNERS, stripe_key
+from dagster_project.orchestration.models import PUBLISHED_SCHEMAS, model_keys
+from dagster_project.orchestration.pools import DUCKDB_WRITE
+from dagster_project.orchestration.resources import Pipeline
+from dagster_project.stripe_api.catalog import CATALOGUE
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from dagster_project.warehouse.publish import Publication
+
+PUBLISHED = dg.AssetKey(["warehouse", "published"])
+OPENS = "opens_with_all_marts"
+
+
+def build_published(models: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """The publication, after every mart and outcome of `models`."""
+    tables = model_keys(models, *PUBLISHED_SCHEMAS)
+
+    @dg.asset(
+        key=PUBLISHED,
+        deps=[*tables, *(stripe_key(name) for name in CATALOGUE)],
+        group_name="warehouse",
+        owners=OWNERS,
+        kinds={"duckdb"},
+        description="The version that analysts, BI tools and notebooks open: `warehouse.duckdb` in the data directory.",
+        pool=DUCKDB_WRITE,
+        check_specs=[
+            dg.AssetCheckSpec(
+                OPENS, asset=PUBLISHED, blocking=True, description="It opens read-only and every mart and outcome is in it."
+            )
+        ],
+    )
+    def published(
+        context: dg.AssetExecutionContext, ledgerline: dg.ResourceParam[Pipeline]
+    ) -> dg.MaterializeResult:
+        publication = _publish(ledgerline)
+        missing, metadata = _describe(publication, tables)
+        return dg.MaterializeResult(
+            metadata=metadata,
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=OPENS,
+                    passed=not missing,
+                    description=f"Missing: {', '.join(missing)}." if missing else None,
+                    metadata={"tables expected": len(tables)},
+                )
+            ],
+        )
+
+    return published
+
+
+def _publish(ledgerline: Pipeline) -> "Publication":
+    from dagster_project.activation.copy import copy_to_warehouse
+    from dagster_project.warehouse.load import load_version
+    from dagster_project.warehouse.publish import publish
+    from dagster_project.warehouse.state import built_version
+
+    with ledgerline.warehouse.connect() as con, ledgerline.ops() as engine:
+        if built_version(con) != load_version(con):
+            raise WarehouseError(
+                "The build warehouse holds rows that its models have not seen, so nothing was published.",
+                "Run `ledgerline refresh`, which builds the models first.",
+            )
+        copy_to_warehouse(con, engine)
+        data_until = _data_until(con)
+    return publish(ledgerline.warehouse, data_until=data_until)
+
+
+def _data_until(con: "DuckDBPyConnection") -> datetime:
+    """Until when all accounts are known, on Stripe's clock."""
+    found = con.execute("SELECT min(synced_until) FROM sync.accounts").fetchone()
+    if not found or found[0] is None:
+        raise WarehouseError("The build warehouse knows no account yet.", "Run `ledgerline backfill`.")
+    moment: datetime = found[0]
+    return moment
+
+
+def _describe(publication: "Publication", tables: Iterable[dg.AssetKey]) -> tuple[list[str], dict[str, Any]]:
+    """The expected tables that are missing, and the metadata of the version."""
+    import duckdb
+
+    path = Path(publication.path)
+    with duckdb.connect(str(path), read_only=True) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        found = {
+            f"{schema}.{table}"
+            for schema, table in con.execute(
+                "SELECT table_schema, table_name FROM information_schema.tables"
+            ).fetchall()
+        }
+        missing = [name for key in tables if (name := ".".join(key.path)) not in found]
+        metadata: dict[str, Any] = {
+            "number": publication.number,
+            "size in MB": round(path.stat().st_size / 1e6, 1),
+            "published at": dg.MetadataValue.timestamp(publication.published_at),
+            "data until": dg.MetadataValue.timestamp(publication.data_until),
+            "checksum": str(publication.checksum),
+            "path": dg.MetadataValue.path(str(path)),
+        }
+        if "marts.rpt_mrr_rollforward" in found:
+            metadata |= _headline(con)
+    return missing, metadata
+
+
+def _headline(con: "DuckDBPyConnection") -> dict[str, Any]:
+    """The newest months of the roll-forward in the reporting currency, as a table and as a chart."""
+    cursor = con.execute(
+        "SELECT currency, month, opening, closing FROM marts.rpt_mrr_rollforward"
+        " WHERE basis = 'reporting' ORDER BY currency, month DESC"
+    )
+    rows = cursor.fetchall()
+    if not rows:
+        return {}
+    currency = rows[0][0]
+    months = [row for row in rows if row[0] == currency][:24][::-1]
+    table = "| month | MRR at the end | change |\n|---|---:|---:|\n" + "\n".join(
+        f"| {month:%Y-%m} | {_money(closing)} | {_money(closing - opening)} |" for _, month, opening, closing in months[-6:]
+    )
+    return {
+        f"MRR ({currency}, minor units)": int(months[-1][3]),
+        "headline": dg.MetadataValue.md(f"**{currency.upper()}, minor units**\n\n{table}"),
+        "MRR by month": dg.MetadataValue.md(_bars([(f"{row[1]:%Y-%m}", int(row[3])) for row in months])),
+    }
+
+
+def _money(minor: int) -> str:
+    return f"{int(minor):,}"
+
+
+def _bars(values: list[tuple[str, int]]) -> str:
+    """A bar per month as an SVG picture in markdown, since the UI draws pictures given as data."""
+    width, height, top = 24, 140, max((value for _, value in values), default=0) or 1
+    bars = []
+    for position, (month, value) in enumerate(values):
+        tall = max(1, round(value / top * (height - 20)))
+        bars.append(
+            f"<rect x='{position * width + 2}' y='{height - tall}' width='{width - 4}' height='{tall}' fill='#4f46e5'>"
+            f"<title>{month}: {value:,}</title></rect>"
+        )
+    svg = (
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{len(values) * width}' height='{height + 16}'>{''.join(bars)}"
+        f"<text x='0' y='{height + 12}' font-family='sans-serif' font-size='10'>{values[0][0]} – {values[-1][0]}</text></svg>"
+    )
+    return f"![MRR by month](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"

@@ -1,0 +1,32 @@
+"""When jobs run by themselves. Running from the start, because a fresh `make dev` should keep itself current.
+
+https://docs.dagster.io/guides/automate/schedules
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dagster_project.orchestration.jobs import audit, refresh
+from dagster_project.settings import Settings
+
+RUNNING = dg.DefaultScheduleStatus.RUNNING
+
+
+def build_schedules(settings: Settings, close_job: dg.JobDefinition) -> list[dg.ScheduleDefinition]:
+    """Refresh hourly, audit nightly, close a month on the 2nd of the next, in the reporting time zone."""
+    close = dg.build_schedule_from_partitioned_job(
+        close_job, name="close_monthly", day_of_month=2, hour_of_day=6, default_status=RUNNING
+    )
+    assert isinstance(close, dg.ScheduleDefinition)
+    return [
+        dg.ScheduleDefinition(
+            name="refresh_hourly", job=refresh, cron_schedule="7 * * * *", execution_timezone=settings.timezone,
+            default_status=RUNNING, description="Catches what no webhook announced.",
+        ),
+        dg.ScheduleDefinition(
+            name="audit_nightly", job=audit, cron_schedule="30 3 * * *", execution_timezone=settings.timezone,
+            default_status=RUNNING, description="Compares a sample with Stripe.",
+        ),
+        close,
+    ]
