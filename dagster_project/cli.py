@@ -15,7 +15,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-
 # Nothing phones home. Set before any of the libraries is imported.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
@@ -89,21 +88,14 @@ def doctor(as_json: bool) -> int:
     findings = list(examine(settings))
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
-        values = [
-            dict(zip(("name", "value", "source", "meaning"), row, strict=True)) for row in settings.table()
-        ]
-        click.echo(
-            json.dumps({"settings": values, "findings": [asdict(finding) for finding in findings]}, indent=2)
-        )
+        values = [dict(zip(("name", "value", "source", "meaning"), row, strict=True)) for row in settings.table()]
+        click.echo(json.dumps({"settings": values, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return int(failed)
     table(("setting", "value", "source"), [row[:3] for row in settings.table()])
     say()
     table(
         ("", "what", "finding", "next step"),
-        [
-            ({"ok": "ok", "warn": "!", "fail": "FAIL"}[f.state], f.topic, f.detail, f.next_step)
-            for f in findings
-        ],
+        [({"ok": "ok", "warn": "!", "fail": "FAIL"}[f.state], f.topic, f.detail, f.next_step) for f in findings],
     )
     return int(failed)
 
@@ -210,9 +202,7 @@ def _run(
         say(line)
     for problem in outcome.problems:
         errors.print(f"Error: {problem}", markup=False)
-    say(
-        f"{job}: {'finished with problems' if outcome.problems else 'done'} in {time.monotonic() - began:,.1f} s."
-    )
+    say(f"{job}: {'finished with problems' if outcome.problems else 'done'} in {time.monotonic() - began:,.1f} s.")
     return int(bool(outcome.problems))
 
 
@@ -349,9 +339,7 @@ def replay(effect_id: str, it_did_not_happen: bool) -> int:
     engine = open_ops(settings)
     say(f"Effect {again(engine, effect_id, happened=not it_did_not_happen)} is ready.")
     report = deliver(settings, engine)
-    say(
-        f"{report.delivered} delivered, {report.waiting} waiting, {report.dead} dead, {report.unsure} unsure."
-    )
+    say(f"{report.delivered} delivered, {report.waiting} waiting, {report.dead} dead, {report.unsure} unsure.")
     return int(bool(report.dead or report.unsure))
 
 

@@ -24,9 +24,7 @@ def run(settings: Settings) -> int:
         )
     began = time.monotonic()
     say("Ledgerline demo: a made-up business of 1,500 customers over 24 months on a local Stripe simulator.")
-    say(
-        "1. Stripe: starting the simulator, reading every object, loading the warehouse, modelling, publishing …"
-    )
+    say("1. Stripe: starting the simulator, reading every object, loading the warehouse, modelling, publishing …")
     from dagster_project.orchestration.runs import run_pipeline
 
     with Bars() as bars:
@@ -39,15 +37,10 @@ def run(settings: Settings) -> int:
     ties = summary.show_headline(settings)
     summary.show_effects(settings)
     say(f"  {settings.data_dir / 'outbox'}")
-    peak = (
-        max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        / 1024
-    )
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     say(f"\nDone in {time.monotonic() - began:.0f} s; the largest process used {peak:,.0f} MB.")
     say("3. Next")
-    say(
-        "   make dev                                                         the Dagster UI on http://127.0.0.1:3000"
-    )
+    say("   make dev                                                         the Dagster UI on http://127.0.0.1:3000")
     say(
         "   .venv/bin/python -c \"import duckdb; print(duckdb.connect('data/warehouse.duckdb', read_only=True)"
         ".sql('from marts.rpt_mrr_rollforward'))\""

@@ -128,9 +128,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 def _stripe(settings: Settings) -> Iterator[Finding]:
     if settings.uses_simulator:
-        yield Finding(
-            "Stripe", "ok", "no key is set: the local simulator is used; it starts when it is needed"
-        )
+        yield Finding("Stripe", "ok", "no key is set: the local simulator is used; it starts when it is needed")
         return
     try:
         accounts = settings.accounts()
@@ -228,8 +226,6 @@ async def _probe(account: Account, base: str) -> list[Finding]:
             )
         if failed:
             findings.append(
-                Finding(
-                    f"{account.name}: not readable", "warn", ", ".join(failed), "See the log of a refresh."
-                )
+                Finding(f"{account.name}: not readable", "warn", ", ".join(failed), "See the log of a refresh.")
             )
     return findings

@@ -32,9 +32,7 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "STRIPE_API_KEY", None, "Secret or restricted key. Without it the local simulator is used.", True
-    ),
+    Setting("STRIPE_API_KEY", None, "Secret or restricted key. Without it the local simulator is used.", True),
     Setting("STRIPE_API_BASE", "https://api.stripe.com", "Another base URL with the same API."),
     Setting(
         "STRIPE_WEBHOOK_SECRET",
@@ -54,22 +52,16 @@ SETTINGS: tuple[Setting, ...] = (
         "SQLAlchemy URL of the ops database; default: SQLite in the data directory.",
         True,
     ),
-    Setting(
-        "LEDGERLINE_START", None, "Earliest `created` to load, an ISO date; default: the account's creation."
-    ),
+    Setting("LEDGERLINE_START", None, "Earliest `created` to load, an ISO date; default: the account's creation."),
     Setting("LEDGERLINE_TIMEZONE", "UTC", "Reporting time zone: where a month begins and ends."),
     Setting("LEDGERLINE_CURRENCY", None, "Reporting currency; default: the account's."),
-    Setting(
-        "LEDGERLINE_MRR_POLICY", "default", "default, stripe_dashboard, chartmogul, profitwell, or a path."
-    ),
+    Setting("LEDGERLINE_MRR_POLICY", "default", "default, stripe_dashboard, chartmogul, profitwell, or a path."),
     Setting("LEDGERLINE_WAREHOUSE", "file", "Where the warehouse lives: `file`."),
     Setting("LEDGERLINE_ROUTES", "dagster_project/routes", "Folder of the route files."),
     Setting("LEDGERLINE_UI_PORT", "3000", "Port of the Dagster UI that `make dev` starts."),
     Setting("LEDGERLINE_RECEIVER_PORT", "8787", "Port of the webhook receiver."),
     Setting("LEDGERLINE_SIMULATOR_PORT", "12111", "Port of the local Stripe simulator."),
-    Setting(
-        "SLACK_BOT_TOKEN", None, "With it Slack messages go to Slack; without it to the outbox folder.", True
-    ),
+    Setting("SLACK_BOT_TOKEN", None, "With it Slack messages go to Slack; without it to the outbox folder.", True),
     Setting("SLACK_CHANNEL", "#billing-alerts", "Channel of the Slack messages."),
     Setting("HTTPS_PROXY", None, "Proxy for outgoing HTTPS."),
     Setting("SSL_CERT_FILE", None, "Certificate authority file for outgoing HTTPS (a private CA)."),
@@ -108,9 +100,7 @@ class Settings:
         unknown = sorted(
             name
             for name in {*environ, *from_file}
-            if name.startswith("LEDGERLINE_")
-            and name not in _BY_NAME
-            and not name.startswith("LEDGERLINE_TEST_")
+            if name.startswith("LEDGERLINE_") and name not in _BY_NAME and not name.startswith("LEDGERLINE_TEST_")
         )
         if unknown:
             raise SettingError(
@@ -177,9 +167,7 @@ class Settings:
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
-        return tuple(
-            part.strip() for part in (self.values["STRIPE_WEBHOOK_SECRET"] or "").split(",") if part.strip()
-        )
+        return tuple(part.strip() for part in (self.values["STRIPE_WEBHOOK_SECRET"] or "").split(",") if part.strip())
 
     @property
     def start(self) -> int | None:
@@ -222,9 +210,7 @@ class Settings:
                 f"LEDGERLINE_CURRENCY: {currency!r} is no currency code.", "Use three letters, e.g. eur."
             )
         if not re.fullmatch(r"https?://[^\s]+", self.api_base):
-            raise SettingError(
-                f"STRIPE_API_BASE: {self.api_base!r} is no URL.", "Use https://api.stripe.com."
-            )
+            raise SettingError(f"STRIPE_API_BASE: {self.api_base!r} is no URL.", "Use https://api.stripe.com.")
         for name in ("LEDGERLINE_UI_PORT", "LEDGERLINE_RECEIVER_PORT", "LEDGERLINE_SIMULATOR_PORT"):
             text = self.values[name] or ""
             if not text.isdigit() or not 0 < int(text) < 65536:
@@ -248,9 +234,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
         name, value = match.groups()
         if value[:1] in ("'", '"'):
             if len(value) < 2 or value[-1] != value[0]:
-                raise SettingError(
-                    f"{path}, line {number}: {name} has a quote that is not closed.", "Close it."
-                )
+                raise SettingError(f"{path}, line {number}: {name} has a quote that is not closed.", "Close it.")
             value = value[1:-1]
         else:
             value = re.split(r"\s+#", value, maxsplit=1)[0].rstrip()
@@ -270,9 +254,7 @@ def read_accounts(path: Path, environ: Mapping[str, str]) -> list[Account]:
     except OSError as error:
         raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} cannot be read ({error.strerror}).", step) from error
     except yaml.YAMLError as error:
-        raise SettingError(
-            f"LEDGERLINE_ACCOUNTS: {path} is no YAML ({str(error).splitlines()[0]}).", step
-        ) from error
+        raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} is no YAML ({str(error).splitlines()[0]}).", step) from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} is no list of accounts.", step)
     accounts = []
@@ -293,9 +275,7 @@ def read_accounts(path: Path, environ: Mapping[str, str]) -> list[Account]:
             )
         )
     if len({account.name for account in accounts}) < len(accounts):
-        raise SettingError(
-            f"LEDGERLINE_ACCOUNTS: {path} names an account twice.", "Give each account its own name."
-        )
+        raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} names an account twice.", "Give each account its own name.")
     return accounts
 
 

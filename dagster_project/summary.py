@@ -178,9 +178,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
             "select object, state, message, checked_at from sync.object_state where state <> 'ok' order by object",
         )
         exceptions = _rows(con, _HEADLINE["exceptions"])
-        accounts = _rows(
-            con, "select account_id, livemode, name, synced_until from sync.accounts order by account_id"
-        )
+        accounts = _rows(con, "select account_id, livemode, name, synced_until from sync.accounts order by account_id")
         ties = _rows(con, _HEADLINE["balance"])
     effects = overview(open_ops(settings))
     waiting = [row for row in effects if row.get("dead") or row.get("unsure")]
@@ -217,21 +215,14 @@ def show_status(report: dict[str, Any]) -> None:
     say("\nBalance")
     table(
         ("currency", "booked", "Stripe says", "difference"),
-        [
-            (r["currency"].upper(), r["closing"], r["stripe_reported"], r["difference"])
-            for r in report["balance"]
-        ],
+        [(r["currency"].upper(), r["closing"], r["stripe_reported"], r["difference"]) for r in report["balance"]],
     )
     if report["objects"]:
         say("\nObjects that could not be read")
-        table(
-            ("object", "state", "why"), [(r["object"], r["state"], r["message"]) for r in report["objects"]]
-        )
+        table(("object", "state", "why"), [(r["object"], r["state"], r["message"]) for r in report["objects"]])
     if report["exceptions"]:
         say("\nOpen exceptions")
-        table(
-            ("code", "severity", "count"), [(r["code"], r["severity"], r["n"]) for r in report["exceptions"]]
-        )
+        table(("code", "severity", "count"), [(r["code"], r["severity"], r["n"]) for r in report["exceptions"]])
     if report["effects"]:
         say("\nEffects")
         table(tuple(report["effects"][0]), [tuple(row.values()) for row in report["effects"]])

@@ -85,8 +85,7 @@ class Bars:
             self._bars.advance(self._tasks[name], n)
 
     def done(self, name: str, message: str) -> None:
-        if self._live:
-            if name in self._tasks:
-                self._bars.remove_task(self._tasks.pop(name))
+        if self._live and name in self._tasks:
+            self._bars.remove_task(self._tasks.pop(name))
         if message:
             say(f"  {name:<34} {message}")

@@ -104,10 +104,7 @@ class Column:
 
 
 def _read_catalogue() -> dict[str, StripeObject]:
-    rows: dict[str, dict[str, Any]] = yaml.load(
-        (_HERE / "catalog.yaml").read_text(encoding="utf-8"),
-        Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),
-    )
+    rows: dict[str, dict[str, Any]] = yaml.safe_load((_HERE / "catalog.yaml").read_text(encoding="utf-8"))
     objects = {}
     for name, row in rows.items():
         for key in ("lists", "expand", "events"):
@@ -125,9 +122,7 @@ CATALOGUE: Mapping[str, StripeObject] = _read_catalogue()
 @cache
 def _columns() -> dict[str, tuple[Column, ...]]:
     words: dict[str, str] = yaml.safe_load((_HERE / "column_words.yaml").read_text(encoding="utf-8"))
-    fields: dict[str, dict[str, ColumnType]] = json.loads(
-        (_HERE / "columns.json").read_text(encoding="utf-8")
-    )
+    fields: dict[str, dict[str, ColumnType]] = json.loads((_HERE / "columns.json").read_text(encoding="utf-8"))
     return {
         name: tuple(
             Column(

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import stripe
 import yaml
-
 from stripe._object_classes import get_object_class
 
 from dagster_project.errors import UsageError
@@ -98,9 +97,7 @@ def test_objects_read_by_window_have_the_time_they_are_cut_by(name: str) -> None
 
 
 def test_money_columns_are_integers_and_nothing_is_floating() -> None:
-    money = re.compile(
-        r"^(amount.*|fee|net|total|subtotal|balance|starting_balance|ending_balance|unit_amount)$"
-    )
+    money = re.compile(r"^(amount.*|fee|net|total|subtotal|balance|starting_balance|ending_balance|unit_amount)$")
     wrong = [
         (name, column.name, column.type)
         for name in CATALOGUE
@@ -108,9 +105,7 @@ def test_money_columns_are_integers_and_nothing_is_floating() -> None:
         if money.match(column.name) and column.type not in ("bigint", "json", "ref", "decimal")
     ]
     assert wrong == []
-    assert {c.duckdb_type for name in CATALOGUE for c in catalog.columns(name)}.isdisjoint(
-        {"DOUBLE", "FLOAT"}
-    )
+    assert {c.duckdb_type for name in CATALOGUE for c in catalog.columns(name)}.isdisjoint({"DOUBLE", "FLOAT"})
 
 
 def test_every_column_is_described() -> None:

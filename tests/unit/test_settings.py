@@ -61,9 +61,7 @@ def test_a_malformed_dotenv_names_the_line_and_never_the_value(tmp_path: Path, l
         ("LEDGERLINE_TIMEZOEN", "UTC"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_refused_by_name_with_a_next_step(
-    tmp_path: Path, name: str, value: str
-) -> None:
+def test_a_value_that_cannot_be_used_is_refused_by_name_with_a_next_step(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name) as error:
         load(tmp_path, {name: value})
     assert error.value.next_step
@@ -71,9 +69,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_name_with_a_next_step(
 
 def test_secrets_are_masked_wherever_settings_are_shown(tmp_path: Path) -> None:
     secret = "sk_live_51HqABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    settings = load(
-        tmp_path, {"STRIPE_API_KEY": secret, "LEDGERLINE_OPS_URL": "postgresql://bob:hunter2@db/ledger"}
-    )
+    settings = load(tmp_path, {"STRIPE_API_KEY": secret, "LEDGERLINE_OPS_URL": "postgresql://bob:hunter2@db/ledger"})
     shown = repr(settings) + repr(settings.accounts()) + str(settings.table())
     assert secret not in shown and "hunter2" not in shown
     assert "sk_live_…WXYZ" in str(settings.table())
@@ -84,9 +80,7 @@ def accounts(tmp_path: Path, text: str) -> Settings:
     return load(tmp_path, {"LEDGERLINE_ACCOUNTS": str(tmp_path / "accounts.yaml")})
 
 
-def test_accounts_take_their_keys_from_files_and_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_accounts_take_their_keys_from_files_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_text("rk_live_one\n")
     monkeypatch.setenv("KEY_TWO", "rk_live_two")
     rows = accounts(
@@ -110,9 +104,7 @@ def test_accounts_take_their_keys_from_files_and_variables(
         ("- {name: one}", "`name` and `key` are required"),
     ],
 )
-def test_a_malformed_accounts_file_is_refused_without_showing_a_key(
-    tmp_path: Path, text: str, says: str
-) -> None:
+def test_a_malformed_accounts_file_is_refused_without_showing_a_key(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(SettingError, match=says) as error:
         accounts(tmp_path, text).accounts()
     assert "sk_live_plain" not in str(error.value)
