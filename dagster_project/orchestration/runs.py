@@ -55,8 +55,9 @@ def run_pipeline(
 
     Raises LedgerlineError when the run failed, WarehouseLocked when another one writes.
     """
-    extract = {"mode": mode, "created_from": _iso(created[0]), "created_to": _iso(created[1])}
-    config = {"ops": {"extract": {"config": {k: v for k, v in extract.items() if v is not None}}}}
+    asked = {"mode": mode, "created_from": _iso(created[0]), "created_to": _iso(created[1])}
+    extract = {name: value for name, value in asked.items() if value is not None}
+    config = {"ops": {"extract": {"config": extract}}} if extract else {}
     selection = [stripe_key(name) for name in objects] if objects else None
     result = run_job(settings, job, run_config=config, selection=selection, progress=progress)
     return Outcome(_lines(result), problems(result), result)
