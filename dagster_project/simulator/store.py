@@ -34,7 +34,6 @@ class _Row:
     obj: Object
     parent: str | None
     extra: dict[str, str] = field(default_factory=dict)
-    dirty: bool = True
 
 
 class Store:
@@ -66,6 +65,7 @@ class Store:
             name: json.loads(value) for name, value in self._db.execute("select name, value from meta")
         }
         self._cache: dict[tuple[str, str], _Row] = {}
+        self._dirty: dict[tuple[str, str], _Row] = {}
         self._kind_of: dict[str, str] = {}
         self._seq = self._db.execute("select coalesce(max(seq), 0) from object").fetchone()[0]
 
@@ -81,7 +81,7 @@ class Store:
         """Add an object; `extra` are filterable attributes that the object itself does not have."""
         self._seq += 1
         kind = kind or obj["object"]
-        self._cache[kind, obj["id"]] = _Row(self._seq, kind, obj, parent, extra)
+        self._cache[kind, obj["id"]] = self._dirty[kind, obj["id"]] = _Row(self._seq, kind, obj, parent, extra)
         self._kind_of.setdefault(obj["id"], kind)
         return obj
 
@@ -96,14 +96,14 @@ class Store:
             raise KeyError(obj["id"])
         row.obj = obj
         row.extra.update(extra)
-        row.dirty = True
+        self._dirty[row.kind, obj["id"]] = row
 
     def delete(self, id: str, tombstone: Object | None, *, kind: str | None = None) -> None:
         """Take an object out of every list; `get` gives the tombstone from now on."""
         row = self._row(id, kind)
         if row is None:
             raise KeyError(id)
-        self.flush()
+        self._write()
         self._db.execute(
             "update object set gone = 1, tombstone = ? where kind = ? and id = ?",
             (_encode(tombstone) if tombstone else None, row.kind, id),
@@ -123,7 +123,7 @@ class Store:
         ending_before: str | None = None,
     ) -> tuple[list[bytes], bool]:
         """(bodies newest first, has_more in the direction of travel). Raises KeyError(id) for an unknown cursor."""
-        self.flush()
+        self._write()
         clauses, values = ["kind = ?", "gone = 0"], [kind]  # type: list[str], list[Any]
         if parent is not None:
             clauses.append("parent = ?")
@@ -161,53 +161,52 @@ class Store:
         return (bodies[::-1] if backwards else bodies), len(rows) > limit
 
     def count(self, kind: str) -> int:
-        self.flush()
+        self._write()
         return int(self._db.execute("select count(*) from object where kind = ? and gone = 0", (kind,)).fetchone()[0])
 
     def counts(self) -> dict[str, int]:
-        self.flush()
+        self._write()
         return dict(self._db.execute("select kind, count(*) from object where gone = 0 group by kind order by kind"))
 
     def all(self, kind: str) -> list[Object]:
         """Every object of a kind, oldest first."""
-        self.flush()
+        self._write()
         rows = self._db.execute("select body from object where kind = ? and gone = 0 order by seq", (kind,))
         return [_decode(row[0]) for row in rows]
 
     def prune(self, kind: str, before: int) -> None:
         """Forget the objects of a kind that were created before an instant."""
-        self.flush()
+        self._write()
         self._db.execute("delete from object where kind = ? and created < ?", (kind, before))
         for key in [key for key, row in self._cache.items() if row.kind == kind]:
             del self._cache[key]
 
     def flush(self) -> None:
-        """Write what changed, in one transaction."""
-        dirty = [row for row in self._cache.values() if row.dirty]
-        if dirty:
-            columns = ("seq", "kind", "id", "created", "parent", "body", *(f'"{name}"' for name in INDEXED))
-            updated = ", ".join(f"{name} = excluded.{name}" for name in columns[3:])
-            self._db.execute("begin")
-            self._db.executemany(
-                f"insert into object ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
-                f" on conflict (kind, id) do update set {updated}, gone = 0",
-                map(_values, dirty),
-            )
-            self._db.execute("commit")
-            for row in dirty:
-                row.dirty = False
+        """Make everything durable."""
+        self._write()
+        rows = [(name, json.dumps(value)) for name, value in self.meta.items()]
+        self._db.executemany("insert or replace into meta values (?, ?)", rows)
+
+    def _write(self) -> None:
+        if not self._dirty:
+            return
+        columns = ("seq", "kind", "id", "created", "parent", "body", *_quoted)
+        updated = ", ".join(f"{name} = excluded.{name}" for name in columns[3:])
+        self._db.execute("begin")
+        self._db.executemany(
+            f"insert into object ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+            f" on conflict (kind, id) do update set {updated}, gone = 0",
+            map(_values, self._dirty.values()),
+        )
+        self._db.execute("commit")
+        self._dirty.clear()
         if len(self._cache) > _CACHE:
             self._cache.clear()
             self._kind_of.clear()
-        self._save_meta()
 
     def close(self) -> None:
         self.flush()
         self._db.close()
-
-    def _save_meta(self) -> None:
-        rows = [(name, json.dumps(value)) for name, value in self.meta.items()]
-        self._db.executemany("insert or replace into meta values (?, ?)", rows)
 
     def _row(self, id: str, kind: str | None) -> _Row | None:
         kind = kind or self._kind_of.get(id)
@@ -225,7 +224,7 @@ class Store:
         extra = {
             name: value for name, value in zip(INDEXED, indexed, strict=True) if value is not None and name not in obj
         }
-        row = _Row(seq, kind, obj, parent, extra, dirty=False)
+        row = _Row(seq, kind, obj, parent, extra)
         self._cache[kind, id] = row
         self._kind_of.setdefault(id, kind)
         return row

@@ -1,0 +1,5 @@
+"""`python -m dagster_project` is `ledgerline`."""
+
+from dagster_project.cli import main
+
+main()

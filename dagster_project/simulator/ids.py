@@ -1,0 +1,24 @@
+"""Ids that look like Stripe's and depend on nothing but the seed and the order of creation."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LENGTHS = {"evt": 24, "ch": 24, "pi": 24, "in": 24, "sub": 24, "txn": 24, "po": 24, "pm": 24, "cus": 14, "prod": 14}
+
+
+def make(seed: int, prefix: str, number: int) -> str:
+    """The `number`-th id of a prefix, e.g. `cus_Q3…`."""
+    value = int.from_bytes(hashlib.blake2b(f"{seed}/{prefix}/{number}".encode(), digest_size=16).digest())
+    letters = []
+    for _ in range(_LENGTHS.get(prefix, 20)):
+        value, digit = divmod(value, 62)
+        letters.append(_ALPHABET[digit])
+    return f"{prefix}_{''.join(letters)}"
+
+
+def chance(seed: int, *key: object) -> random.Random:
+    """Randomness that belongs to one fact, so that no other fact's outcome depends on when it was drawn."""
+    return random.Random(f"{seed}/{'/'.join(map(str, key))}")

@@ -1,0 +1,127 @@
+"""The Stripe balance: every movement is a balance transaction, money becomes available, and daily payouts take it out."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+from dagster_project.simulator.business import BILLING_FEE, DAY, PAYOUT_FAILS
+from dagster_project.simulator.world import Object, World, action
+
+
+def book(
+    world: World, type: str, category: str, source: str, amount: int, currency: str, *,
+    fee: int = 0, fee_description: str = "Stripe processing fees", available_on: int | None = None, description: str | None = None,
+) -> Object:  # fmt: skip
+    """Add a balance transaction and move the balance; `net = amount - fee`. Without `available_on` it is available now."""
+    available = available_on is None or available_on <= world.now
+    details = [
+        {"amount": fee, "application": None, "currency": currency, "description": fee_description, "type": "stripe_fee"}
+    ]
+    row = world.add(
+        "balance_transaction", "txn", type=type, reporting_category=category, source=source, amount=amount, fee=fee,
+        net=amount - fee, currency=currency, fee_details=details if fee else [], balance_type="payments",
+        status="available" if available else "pending", available_on=world.now if available else available_on,
+        description=description,
+    )  # fmt: skip
+    money = world.balance.setdefault(currency, {"available": 0, "pending": 0})
+    if available:
+        money["available"] += row["net"]
+        if type != "payout":
+            world.unpaid.setdefault(currency, []).append([row["id"], row["net"]])
+    else:
+        money["pending"] += row["net"]
+        heapq.heappush(world.pending, [available_on, row["id"], row["net"], currency])
+    return row
+
+
+@action
+def day_ends(world: World) -> None:
+    """Shortly after midnight UTC: what is due becomes available, and each currency's balance is paid out on weekdays."""
+    while world.pending and world.pending[0][0] <= world.now:
+        _, id, net, currency = heapq.heappop(world.pending)
+        row = world.the(id)
+        row["status"] = "available"
+        world.store.save(row)
+        world.balance[currency]["pending"] -= net
+        world.balance[currency]["available"] += net
+        world.unpaid.setdefault(currency, []).append([id, net])
+    weekday = (world.now // DAY + 3) % 7  # 0 is Monday
+    if weekday < 5:
+        for currency in sorted(world.unpaid):
+            _pay_out(world, currency, weekday)
+    world.later(world.now + DAY, day_ends)
+
+
+def _pay_out(world: World, currency: str, weekday: int) -> None:
+    batch = world.unpaid[currency]
+    amount = sum(net for _, net in batch)
+    if amount <= 0:
+        return
+    account = world.the(world.store.meta["account"])
+    bank = next(row for row in account["external_accounts"]["data"] if row["currency"] == currency)
+    arrival = (world.now // DAY + (2 if weekday < 3 else 4)) * DAY
+    payout = world.add(
+        "payout", "po", amount=amount, currency=currency, arrival_date=arrival, automatic=True, method="standard",
+        destination=bank["id"], source_type="card", status="in_transit", type="bank_account",
+        reconciliation_status="in_progress", description="STRIPE PAYOUT", statement_descriptor="LEDGERLINE DEMO",
+        trace_id={"status": "pending", "value": None},
+    )  # fmt: skip
+    row = book(world, "payout", "payout", payout["id"], -amount, currency, description="STRIPE PAYOUT")
+    payout["balance_transaction"] = row["id"]
+    world.store.save(payout)
+    for id, _ in batch:
+        world.store.save(world.the(id), payout=payout["id"])
+    world.store.save(row, payout=payout["id"])
+    world.unpaid[currency] = []
+    world.emit("payout.created", payout)
+    world.later(arrival + 8 * 3600, payout_arrives, payout["id"])
+
+
+@action
+def payout_arrives(world: World, id: str) -> None:
+    payout = world.the(id)
+    trace = {"status": "supported", "value": f"1210{world.number('trace'):08d}"}
+    world.change(payout, "payout.paid", status="paid", trace_id=trace)
+    world.change(payout, "payout.reconciliation_completed", reconciliation_status="completed")
+    if world.chance("payout fails", id).random() < PAYOUT_FAILS:
+        world.later(world.now + DAY, payout_fails, id)
+
+
+@action
+def payout_fails(world: World, id: str) -> None:
+    """The bank sends the money back days later: the payout turns failed and its amount is in the balance again."""
+    payout = world.the(id)
+    back = book(
+        world, "payout_failure", "payout_reversal", id, payout["amount"], payout["currency"], description="PAYOUT FAILURE"
+    )
+    world.change(
+        payout, "payout.failed", status="failed", failure_balance_transaction=back["id"], failure_code="account_closed",
+        failure_message="The bank account has been closed.",
+    )  # fmt: skip
+
+
+@action
+def billing_fee(world: World) -> None:
+    """Stripe's own monthly fee: its cost is in `amount`, not in `fee`."""
+    for currency, amount in BILLING_FEE.items():
+        if currency in world.balance:
+            book(world, "stripe_fee", "fee", "", -amount, currency, description="Billing - Usage Fee")["source"] = None
+    world.later(world.now + 30 * DAY, billing_fee)
+
+
+def balance_object(world: World) -> dict[str, Any]:
+    """What `/v1/balance` answers."""
+
+    def part(name: str) -> list[dict[str, Any]]:
+        return [
+            {"amount": money[name], "currency": currency, "source_types": {"card": money[name]}}
+            for currency, money in sorted(world.balance.items())
+        ]
+
+    return {
+        "object": "balance",
+        "available": part("available"),
+        "livemode": True,
+        "pending": part("pending"),
+    }
