@@ -40,7 +40,7 @@ def subscribe(
         billing_cycle_anchor=world.now + trial_days * b.DAY, default_payment_method=method,
         status="trialing" if trial_days else "active", metadata={},
         payment_settings={"payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
-        trial_settings={"end_behavior": {"missing_payment_method": "create_invoice"}},
+        trial_settings={"end_behavior": {"billing_cycle_anchor": None, "missing_payment_method": "create_invoice"}},
         billing_mode={"flexible": None, "type": "classic"},
     )  # fmt: skip
     if trial_days:
@@ -157,7 +157,7 @@ def leaves(world: World, id: str) -> None:
     if sub["status"] not in ("active", "past_due") or sub["cancel_at_period_end"]:
         return
     dice = world.chance("leaves", id, world.now)
-    details = {"comment": None, "feedback": dice.choice(("too_expensive", "unused", "switched_service", None)), "reason": "cancellation_requested"}
+    details = {"comment": None, "feedback_option": None, "feedback": dice.choice(("too_expensive", "unused", "switched_service", None)), "reason": "cancellation_requested"}
     if dice.random() < b.CANCEL_NOW:
         sub["cancellation_details"] = details
         end_subscription(world, sub)
@@ -175,7 +175,7 @@ def stays(world: World, id: str) -> None:
     if sub["cancel_at_period_end"] and sub["status"] != "canceled":
         _update(
             world, sub, cancel_at_period_end=False, cancel_at=None, canceled_at=None,
-            cancellation_details={"comment": None, "feedback": None, "reason": None},
+            cancellation_details={"comment": None, "feedback_option": None, "feedback": None, "reason": None},
         )  # fmt: skip
 
 
@@ -530,7 +530,7 @@ def _give_up(world: World, invoice: Object, sub: Object) -> None:
     transitions = invoice["status_transitions"] | {"marked_uncollectible_at": world.now}
     world.change(invoice, "invoice.marked_uncollectible", status="uncollectible", status_transitions=transitions)
     if sub["status"] != "canceled":
-        sub["cancellation_details"] = {"comment": None, "feedback": None, "reason": "payment_failed"}
+        sub["cancellation_details"] = {"comment": None, "feedback_option": None, "feedback": None, "reason": "payment_failed"}
         end_subscription(world, sub)
 
 

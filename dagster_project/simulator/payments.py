@@ -95,7 +95,7 @@ def charge(world: World, payment: Object, customer: Object, *, works: bool) -> O
 def _card_details(card: Object, amount: int) -> Object:
     kept = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4", "regulated_status")
     return {name: card[name] for name in kept} | {
-        "amount_authorized": amount, "authorization_code": None, "extended_authorization": {"status": "disabled"},
+        "amount_authorized": amount, "authorization_code": None, "electronic_commerce_indicator": None, "transaction_link_id": None, "extended_authorization": {"status": "disabled"},
         "incremental_authorization": {"status": "unavailable"}, "installments": None, "mandate": None,
         "multicapture": {"status": "unavailable"}, "network": card["brand"], "network_token": {"used": False},
         "network_transaction_id": None, "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
@@ -178,7 +178,7 @@ def dispute_opens(world: World, charge_id: str) -> None:
         is_charge_refundable=inquiry,
         payment_method_details={"type": "card", "card": {
             "brand": made["payment_method_details"]["card"]["brand"], "case_type": "inquiry" if inquiry else "chargeback",
-            "network_reason_code": {"fraudulent": "10.4", "duplicate": "12.6"}.get(reason, "13.1")}},
+            "network": "visa", "network_reason_code": {"fraudulent": "10.4", "duplicate": "12.6"}.get(reason, "13.1")}},
     )  # fmt: skip
     case["evidence_details"] |= {"due_by": (world.now // b.DAY + 14) * b.DAY + b.DAY - 1}
     if not inquiry:

@@ -49,7 +49,7 @@ def _set_up(world: World) -> None:
     account |= {
         "business_profile": {"annual_revenue": None, "estimated_worker_count": None, "mcc": "5734", "minority_owned_business_designation": None,
                              "name": "Ledgerline Demo", "product_description": None, "support_address": None, "support_email": None,
-                             "support_phone": None, "support_url": None, "url": "https://example.com"},
+                             "support_phone": None, "specified_commercial_transactions_act_url": None, "support_url": None, "url": "https://example.com"},
         "business_type": "company", "capabilities": {"card_payments": "active", "transfers": "active"}, "country": "US",
         "created": world.now, "default_currency": "usd", "charges_enabled": True, "payouts_enabled": True, "details_submitted": True,
         "metadata": {},
@@ -210,7 +210,7 @@ def create_customer(world: World, dice: Any, currency: str) -> Object:
         tax = world.add(
             "tax_id", "txi", within=customer["id"], country=country, customer=customer["id"], type="eu_vat",
             value=f"{country}{dice.randint(10**8, 10**9 - 1)}", verification={"status": "verified", "verified_address": None, "verified_name": None},
-            owner={"customer": customer["id"], "type": "customer"},
+            owner={"customer": customer["id"], "customer_account": None, "type": "customer"},
         )  # fmt: skip
         world.emit("customer.tax_id.created", tax)
     world.emit("customer.created", customer)
