@@ -23,8 +23,8 @@ TABLES: Mapping[str, tuple[str, int]] = {
         2,
     ),
     "payouts": (
-        "SELECT * FROM marts.fct_payout WHERE arrival_date::DATE >= ? AND arrival_date::DATE < ?::DATE + INTERVAL 1 MONTH"
-        " ORDER BY ALL",
+        "SELECT * FROM marts.fct_payout"
+        " WHERE arrival_date::DATE >= ? AND arrival_date::DATE < ?::DATE + INTERVAL 1 MONTH ORDER BY ALL",
         2,
     ),
     "journal_lines": (
@@ -65,9 +65,7 @@ def close_month(settings: Settings, month: date) -> Path:
         for name, (query, months) in TABLES.items():
             target = draft / f"{name}.csv"
             try:
-                con.execute(
-                    f"COPY ({query}) TO '{str(target).replace("'", "''")}' (HEADER)", [first] * months
-                )
+                con.execute(f"COPY ({query}) TO '{_quoted(target)}' (HEADER)", [first] * months)
             except (duckdb.CatalogException, duckdb.BinderException) as error:
                 absent.append({"file": target.name, "reason": str(error).splitlines()[0]})
                 continue

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.orchestration.audit import compare_with_stripe
-from dagster_project.orchestration.dbt_project import DBT, Dbt, ensure_manifest, project
+from dagster_project.orchestration.dbt_project import DBT, DBT_FOLDER, Dbt, ensure_manifest
 from dagster_project.orchestration.effects import DESTINATIONS, build_effects
 from dagster_project.orchestration.extract import extract
 from dagster_project.orchestration.jobs import asset_jobs, close_job
@@ -32,7 +32,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
         sensors=[inbox_sensor, effects_sensor, build_failure_sensor(settings)],
         resources={
             "ledgerline": Pipeline(settings),
-            "dbt": Dbt(project_dir=project(settings), dbt_executable=str(DBT)),
+            "dbt": Dbt(project_dir=str(DBT_FOLDER), profiles_dir=str(DBT_FOLDER), dbt_executable=str(DBT)),
             **(resource_overrides or {}),
         },
         # One process per run: with a process per step, five of six writers of the DuckDB file fail.

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -197,10 +198,8 @@ def _stop(children: Sequence[Child]) -> None:
     deadline = time.monotonic() + STOP_WITHIN
     for child in running:
         assert child.process is not None
-        try:
+        with suppress(subprocess.TimeoutExpired):
             child.process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
     for child in running:
         # Also after a child has ended: Dagster's code servers outlive a parent that was asked to stop.
         child.signal(signal.SIGKILL)

@@ -42,18 +42,22 @@ def compare_with_stripe(
     from dagster_project.stripe_api.audit import audit
     from dagster_project.stripe_api.target import reachable
 
-    selected = [name for name in CATALOGUE if dg.AssetCheckKey(stripe_key(name), MATCHES) in context.selected_asset_check_keys]
+    selected = [
+        name for name in CATALOGUE if dg.AssetCheckKey(stripe_key(name), MATCHES) in context.selected_asset_check_keys
+    ]
     with reachable(ledgerline.settings) as settings:
         report = audit(
             settings,
             ledgerline.warehouse,
             full=config.full,
             objects=None if len(selected) == len(CATALOGUE) else selected,
-            progress=ledgerline.progress or RunLog(context),
+            progress=ledgerline.progress or RunLog(context.log),
         )
     for name in selected:
         found = [row for row in report.differences if row.object == name]
-        table = [dg.TableRecord({"account": row.account_id, "id": row.id, "difference": row.what}) for row in found[:SHOWN]]
+        table = [
+            dg.TableRecord({"account": row.account_id, "id": row.id, "difference": row.what}) for row in found[:SHOWN]
+        ]
         yield dg.AssetCheckResult(
             asset_key=stripe_key(name),
             check_name=MATCHES,

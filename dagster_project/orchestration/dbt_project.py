@@ -88,7 +88,11 @@ def ensure_manifest(settings: Settings) -> Path:
             command = [str(DBT), "--quiet", "parse", "--project-dir", str(DBT_FOLDER)]
             # dbt leaves a manifest that is unchanged as it is, so its time is no sign that it was looked at.
             done = subprocess.run(
-                command, env={**os.environ, **environment(settings)}, cwd=DBT_FOLDER, capture_output=True, text=True,
+                command,
+                env={**os.environ, **environment(settings)},
+                cwd=DBT_FOLDER,
+                capture_output=True,
+                text=True,
                 check=False,
             )
             if done.returncode:
@@ -111,7 +115,7 @@ class Dbt(DbtCliResource):
     while dbt holds the file's only lock."""
 
     @property
-    def _cli_version(self) -> Version:  # type: ignore[override]
+    def _cli_version(self) -> Version:
         return Version(installed_version("dbt-core"))
 
     def _initialize_dbt_core_adapter(self, args: Any) -> Any:
@@ -127,7 +131,10 @@ def generate_docs(settings: Settings) -> Path:
     done = subprocess.run(
         [str(DBT), "--quiet", "docs", "generate", "--static", "--project-dir", str(DBT_FOLDER)],
         env={**os.environ, **environment(settings), "DBT_TARGET_PATH": str(folder)},
-        cwd=DBT_FOLDER, capture_output=True, text=True, check=False,
+        cwd=DBT_FOLDER,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         words = (done.stdout + done.stderr).strip()[-2000:]

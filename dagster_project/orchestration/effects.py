@@ -59,7 +59,7 @@ def send(ledgerline: Pipeline, destination: str) -> dict[str, Any]:
     with ledgerline.ops() as engine:
         plan(ledgerline.settings, engine, routes=routes)
         deliver(ledgerline.settings, engine, destination=destination)
-        found = next((row for row in overview(engine) if row["destination"] == destination), {})
+        found: dict[str, Any] = next((row for row in overview(engine) if row["destination"] == destination), {})
     shown = {name: found.get(name, 0) for name in ("ready", "held", "unsure", "dead", "delivered")}
     return shown | {"oldest age": str(found.get("oldest_age") or "–")}
 

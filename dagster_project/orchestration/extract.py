@@ -119,7 +119,7 @@ def _sync(
                 objects=None if len(selected) == len(CATALOGUE) else selected,
                 mode="full" if config.mode == "full" else "incremental",
                 created=config.created(),
-                progress=ledgerline.progress or RunLog(context),
+                progress=ledgerline.progress or RunLog(context.log),
             )
         if announced and not any(_unreadable(row) for row in report.objects.values()):
             mark_loaded(engine, announced)
@@ -169,7 +169,9 @@ def _cell(value: Any) -> str | int:
     return value if isinstance(value, int) else "" if value is None else str(value)
 
 
-def _result(name: str, row: "ObjectReport", total: int, keys: int, preview: list[dict[str, Any]]) -> dg.MaterializeResult:
+def _result(
+    name: str, row: "ObjectReport", total: int, keys: int, preview: list[dict[str, Any]]
+) -> dg.MaterializeResult:
     metadata: dict[str, Any] = {
         "dagster/row_count": total,
         "state": row.state,
@@ -223,8 +225,8 @@ def _unix(text: str) -> int:
 class RunLog:
     """Progress as lines in the run's log; a line per object, since every line is an event that is stored."""
 
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
-        self._log = context.log
+    def __init__(self, log: dg.DagsterLogManager) -> None:
+        self._log = log
 
     def start(self, name: str, total: int | None) -> None:
         pass

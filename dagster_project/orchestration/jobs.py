@@ -54,7 +54,9 @@ def close_job(settings: Settings) -> dg.JobDefinition:
 
         month = datetime.strptime(context.partition_key, "%Y-%m-%d").replace(tzinfo=UTC).date()
         folder = write(ledgerline.settings, month)
-        context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder)), "files": len(list(folder.iterdir()))})
+        context.add_output_metadata(
+            {"folder": dg.MetadataValue.path(str(folder)), "files": len(list(folder.iterdir()))}
+        )
 
     @dg.job(
         partitions_def=dg.MonthlyPartitionsDefinition(start_date=EARLIEST_MONTH, timezone=settings.timezone),

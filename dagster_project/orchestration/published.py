@@ -41,13 +41,14 @@ def build_published(models: dg.AssetsDefinition) -> dg.AssetsDefinition:
         pool=DUCKDB_WRITE,
         check_specs=[
             dg.AssetCheckSpec(
-                OPENS, asset=PUBLISHED, blocking=True, description="It opens read-only and every mart and outcome is in it."
+                OPENS,
+                asset=PUBLISHED,
+                blocking=True,
+                description="It opens read-only and every mart and outcome is in it.",
             )
         ],
     )
-    def published(
-        context: dg.AssetExecutionContext, ledgerline: dg.ResourceParam[Pipeline]
-    ) -> dg.MaterializeResult:
+    def published(context: dg.AssetExecutionContext, ledgerline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
         publication = _publish(ledgerline)
         missing, metadata = _describe(publication, tables)
         return dg.MaterializeResult(
@@ -130,7 +131,8 @@ def _headline(con: "DuckDBPyConnection") -> dict[str, Any]:
     currency = rows[0][0]
     months = [row for row in rows if row[0] == currency][:24][::-1]
     table = "| month | MRR at the end | change |\n|---|---:|---:|\n" + "\n".join(
-        f"| {month:%Y-%m} | {_money(closing)} | {_money(closing - opening)} |" for _, month, opening, closing in months[-6:]
+        f"| {month:%Y-%m} | {_money(closing)} | {_money(closing - opening)} |"
+        for _, month, opening, closing in months[-6:]
     )
     return {
         f"MRR ({currency}, minor units)": int(months[-1][3]),
@@ -155,6 +157,7 @@ def _bars(values: list[tuple[str, int]]) -> str:
         )
     svg = (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{len(values) * width}' height='{height + 16}'>{''.join(bars)}"
-        f"<text x='0' y='{height + 12}' font-family='sans-serif' font-size='10'>{values[0][0]} – {values[-1][0]}</text></svg>"
+        f"<text x='0' y='{height + 12}' font-family='sans-serif' font-size='10'>"
+        f"{values[0][0]} – {values[-1][0]}</text></svg>"
     )
     return f"![MRR by month](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"

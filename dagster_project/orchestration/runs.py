@@ -190,7 +190,8 @@ def _cause(result: dg.ExecuteInProcessResult) -> LedgerlineError:
     failed = problems(result)
     detail = "; ".join(failed[:5]) if failed else f"{name.rpartition('.')[2]}: {text[:2000]}"
     return LedgerlineError(
-        f"Step {step or 'start'} failed: {detail}", f"Run {result.run_id[:8]} in the UI (`ledgerline dev`) has the whole log."
+        f"Step {step or 'start'} failed: {detail}",
+        f"Run {result.run_id[:8]} in the UI (`ledgerline dev`) has the whole log.",
     )
 
 

@@ -21,12 +21,20 @@ def build_schedules(settings: Settings, close_job: dg.JobDefinition) -> list[dg.
     assert isinstance(close, dg.ScheduleDefinition)
     return [
         dg.ScheduleDefinition(
-            name="refresh_hourly", job=refresh, cron_schedule="7 * * * *", execution_timezone=settings.timezone,
-            default_status=RUNNING, description="Catches what no webhook announced.",
+            name="refresh_hourly",
+            job=refresh,
+            cron_schedule="7 * * * *",
+            execution_timezone=settings.timezone,
+            default_status=RUNNING,
+            description="Catches what no webhook announced.",
         ),
         dg.ScheduleDefinition(
-            name="audit_nightly", job=audit, cron_schedule="30 3 * * *", execution_timezone=settings.timezone,
-            default_status=RUNNING, description="Compares a sample with Stripe.",
+            name="audit_nightly",
+            job=audit,
+            cron_schedule="30 3 * * *",
+            execution_timezone=settings.timezone,
+            default_status=RUNNING,
+            description="Compares a sample with Stripe.",
         ),
         close,
     ]
