@@ -1,0 +1,65 @@
+"""Stripe's refusals: status and the one envelope in which every error arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+DOCS = "https://docs.stripe.com/error-codes"
+
+
+class ApiError(Exception):
+    """What the API refuses. `status` is the HTTP status, `error` the fields of Stripe's error object."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
+        self.error: dict[str, Any] = {"message": message, "type": type, **more}
+        if code:
+            self.error["code"] = code
+            self.error["doc_url"] = f"{DOCS}#{code.replace('_', '-')}"
+        if param:
+            self.error["param"] = param
+
+    def body(self) -> bytes:
+        return msgspec.json.encode({"error": self.error})
+
+
+def missing(kind: str, id: str, *, param: str | None = None) -> ApiError:
+    """An id in the path that does not exist is 404, one in a parameter (`param`) 400."""
+    words = kind.rpartition(".")[2].replace("_", " ")
+    if kind in ("charge", "customer", "event", "payment_intent", "setup_intent", "balance_transaction"):
+        words = kind
+    return ApiError(400 if param else 404, f"No such {words}: '{id}'", code="resource_missing", param=param or "id")
+
+
+def unknown_parameter(name: str) -> ApiError:
+    return ApiError(400, f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
+
+
+def required_parameter(name: str) -> ApiError:
+    return ApiError(400, f"Missing required param: {name}.", code="parameter_missing", param=name)
+
+
+def invalid_parameter(name: str, message: str, code: str | None = None) -> ApiError:
+    return ApiError(400, message, code=code, param=name)
+
+
+def unknown_url(method: str, path: str) -> ApiError:
+    return ApiError(
+        404,
+        f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at "
+        "https://support.stripe.com/.",
+    )

@@ -1,0 +1,91 @@
+"""Which lists exist, as data (endpoints.yaml), and how a path finds its handler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import yaml
+
+FilterType = str | tuple[str, ...]
+Handler = TypeVar("Handler")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One list of Stripe's API; the meaning of each field is described in endpoints.yaml."""
+
+    name: str
+    path: str
+    kinds: tuple[str, ...]
+    parent: str | None = None
+    filters: Mapping[str, FilterType] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    as_added: bool = False
+    retrieve: bool = True
+
+    @property
+    def kind(self) -> str:
+        return self.kinds[0]
+
+
+@cache
+def listings() -> Mapping[str, Listing]:
+    """Every list by name."""
+    rows = yaml.safe_load((Path(__file__).parent / "endpoints.yaml").read_text(encoding="utf-8"))
+    return {name: _listing(name, row) for name, row in rows.items()}
+
+
+def _listing(name: str, row: Mapping[str, Any]) -> Listing:
+    return Listing(
+        name=name,
+        path=row["path"],
+        kinds=tuple(row["kind"].split("|")),
+        parent=row.get("parent"),
+        filters={
+            filter_name: tuple(kind) if isinstance(kind, list) else kind
+            for filter_name, kind in row.get("filters", {}).items()
+        },
+        fields=row.get("fields", {}),
+        required=tuple(row.get("required", ())),
+        as_added=row.get("order") == "as_added",
+        retrieve=row.get("retrieve", not row.get("parent")),
+    )
+
+
+class Router(Generic[Handler]):
+    """Paths with `{id}` segments to handlers. Fixed segments win over `{id}`."""
+
+    def __init__(self) -> None:
+        self._root: dict[str, Any] = {}
+
+    def add(self, method: str, path: str, handler: Handler) -> None:
+        node = self._root
+        for segment in path.strip("/").split("/"):
+            node = node.setdefault("{}" if segment.startswith("{") else segment, {})
+        node.setdefault("", {})[method] = (path, handler)
+
+    def find(self, method: str, path: str) -> tuple[str, Handler, list[str]] | None:
+        """(pattern, handler, the ids in the path), or None."""
+        found = _walk(self._root, path.strip("/").split("/"), [])
+        if found is None or method not in found[0]:
+            return None
+        pattern, handler = found[0][method]
+        return pattern, handler, found[1]
+
+
+def _walk(node: dict[str, Any], segments: list[str], ids: list[str]) -> tuple[dict[str, Any], list[str]] | None:
+    if not segments:
+        return (node[""], ids) if "" in node else None
+    first, rest = segments[0], segments[1:]
+    if first and first in node:
+        found = _walk(node[first], rest, ids)
+        if found is not None:
+            return found
+    if first and "{}" in node:
+        return _walk(node["{}"], rest, [*ids, first])
+    return None

@@ -1,0 +1,120 @@
+"""What each path of the API does: every list, every single object and the calls that change something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from dagster_project.simulator import expand, lists, mutations
+from dagster_project.simulator.api_errors import missing, unknown_parameter
+from dagster_project.simulator.endpoints import Listing, Router, listings
+from dagster_project.simulator.forms import Params
+from dagster_project.simulator.payouts import balance_object
+from dagster_project.simulator.store import Store
+from dagster_project.simulator.world import World
+
+Object = dict[str, Any]
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass
+class Account:
+    """What a call works on. `failed_events` are the events that no endpoint took."""
+
+    store: Store
+    world: World
+    failed_events: set[str] = field(default_factory=set)
+
+    @property
+    def id(self) -> str:
+        return str(self.store.meta.get("account", "acct_simulator"))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: `path` as sent, `ids` the ids in it."""
+
+    method: str
+    path: str
+    ids: list[str]
+    params: Params
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`name` and `kind` are what a restricted key may lack; `run` gives the body of a 200."""
+
+    name: str
+    kind: str
+    run: Callable[[Account, Call], bytes]
+
+
+def router() -> Router[Endpoint]:
+    """Every path that is answered."""
+    made: Router[Endpoint] = Router()
+    for listing in listings().values():
+        made.add("GET", listing.path, Endpoint(listing.name, listing.kind, _list_of(listing)))
+        if listing.retrieve:
+            made.add("GET", f"{listing.path}/{{id}}", Endpoint(listing.name, listing.kind, _one_of(listing)))
+    made.add("GET", "/v1/account", Endpoint("accounts", "account", _own_account))
+    made.add("GET", "/v1/balance", Endpoint("balance", "balance", _balance))
+    for mutation in mutations.MUTATIONS:
+        made.add(mutation.method, mutation.path, Endpoint(mutation.name, mutation.kind, _change(mutation)))
+    return made
+
+
+def _list_of(listing: Listing) -> Callable[[Account, Call], bytes]:
+    def run(account: Account, call: Call) -> bytes:
+        parent = call.ids[0] if call.ids else None
+        query = lists.query(account.store, listing, call.params, parent, account.failed_events)
+        asked = expand.paths(call.params, of_list=True)
+        if listing.kind == "event" and any(parts[0] == "data" for parts in asked):
+            raise expand.not_expandable("data.data")
+        rows, more = lists.page(account.store, query, lists.window(call.params), listing.kind)
+        return lists.envelope(call.path, expand.rows(account.store, rows, asked), more)
+
+    return run
+
+
+def _one_of(listing: Listing) -> Callable[[Account, Call], bytes]:
+    def run(account: Account, call: Call) -> bytes:
+        id = call.ids[-1]
+        found = next(filter(None, (account.store.get(id, kind) for kind in listing.kinds)), None)
+        if found is None or (found.get("deleted") and listing.kind != "customer"):
+            raise missing(listing.kind, id)
+        if listing.parent == "customer" and found.get("customer") != call.ids[0]:
+            raise missing(listing.kind, id)
+        return _shown(account, found, call.params)
+
+    return run
+
+
+def _shown(account: Account, obj: Object, params: Params) -> bytes:
+    for name in params:
+        if name != "expand":
+            raise unknown_parameter(name)
+    return _encode(expand.expanded(account.store, obj, expand.paths(params, of_list=False)))
+
+
+def _own_account(account: Account, call: Call) -> bytes:
+    found = account.store.get(account.id, "account")
+    if found is None:
+        raise missing("account", account.id)
+    return _shown(account, found, call.params)
+
+
+def _balance(account: Account, call: Call) -> bytes:
+    return _shown(account, balance_object(account.world), call.params)
+
+
+def _change(mutation: mutations.Mutation) -> Callable[[Account, Call], bytes]:
+    def run(account: Account, call: Call) -> bytes:
+        params = dict(call.params)
+        asked = expand.paths({"expand": params.pop("expand")} if "expand" in params else {}, of_list=False)
+        made = mutation.run(account.world, call.ids, params)
+        return _encode(expand.expanded(account.store, made, asked))
+
+    return run

@@ -1,0 +1,222 @@
+"""The simulator as a process: its state on disk, the HTTP server around it, and how both start and stop."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from dagster_project.errors import LedgerlineError, PortInUse
+from dagster_project.simulator import control
+from dagster_project.simulator import seed as history
+from dagster_project.simulator.api import Api
+from dagster_project.simulator.faults import Faults, from_mapping
+from dagster_project.simulator.routes import Account
+from dagster_project.simulator.store import Store
+from dagster_project.simulator.world import World
+
+DEFAULTS = {"seed": 7, "customers": 1500, "months": 24}
+
+
+@dataclass
+class Options:
+    """`about` is what /_ledgerline/status says of the process."""
+
+    faults: Faults = field(default_factory=Faults)
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def create_app(store: Store, world: World, options: Options | None = None) -> Starlette:
+    """The API over a store. The store is flushed when the application stops, and stays open."""
+    options = options or Options()
+    api = Api(Account(store, world), options.faults)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        api.deliverer.start()
+        yield
+        await api.deliverer.stop()
+        async with api.lock:
+            store.flush()
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    everything = Route("/{path:path}", api.__call__, methods=methods)
+    return Starlette(routes=[*control.routes(api, options.about), everything], lifespan=lifespan)
+
+
+def serve(
+    data_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 12111,
+    seed: int | None = None,
+    customers: int | None = None,
+    months: int | None = None,
+    rate_limit: float | None = None,
+    latency_ms: float = 0,
+    faults: dict[str, Any] | None = None,
+    reset: bool = False,
+) -> None:
+    """Serve until SIGINT or SIGTERM. Port 0 takes a free one; it is written to <data_dir>/simulator/server.json.
+
+    Parameters of the business that are None are those of the state on disk, or the defaults. Others than those on disk
+    make the business anew. Raises PortInUse, and LedgerlineError when a simulator of this data directory already runs.
+    """
+    folder = data_dir / "simulator"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder, data_dir), _listening(host, port) as listener:
+        port = listener.getsockname()[1]
+        store = _prepared(folder, seed=seed, customers=customers, months=months, reset=reset)
+        about = {"data_dir": str(data_dir.resolve()), "port": port}
+        trouble = from_mapping({"rate_limit": rate_limit, "latency_ms": latency_ms, **(faults or {})})
+        record = folder / "server.json"
+        try:
+            app = create_app(store, World(store), Options(trouble, about))
+            server = _Server(uvicorn.Config(app, log_level="critical", http=_protocol(), **_SERVER), record, port)
+            print(f"Simulator of Stripe: http://{host}:{port} (data until {_day(store.now)}; Ctrl-C stops)", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listener])
+        finally:
+            record.unlink(missing_ok=True)
+            store.close()
+
+
+# `Date` is the simulator's clock, and one idle connection must not hold up the end.
+_SERVER: dict[str, Any] = {
+    "date_header": False,
+    "server_header": False,
+    "access_log": False,
+    "timeout_graceful_shutdown": 3,
+    "timeout_keep_alive": 75,
+}
+
+
+class _Server(uvicorn.Server):
+    """Writes down where it listens once it does."""
+
+    def __init__(self, config: uvicorn.Config, record: Path, port: int) -> None:
+        super().__init__(config)
+        self._record, self._port = record, port
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        temporary = self._record.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"pid": os.getpid(), "port": self._port}), encoding="utf-8")
+        temporary.replace(self._record)
+
+
+def _protocol() -> Any:
+    """uvicorn's HTTP protocol, with the connection in the scope so that a fault can cut it."""
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    except ImportError:
+        return "auto"
+
+    class Cuttable(HttpToolsProtocol):
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.scope["ledgerline.transport"] = self.transport  # type: ignore[typeddict-unknown-key]
+
+    return Cuttable
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path, data_dir: Path) -> Iterator[None]:
+    with (folder / "server.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LedgerlineError(
+                f"A simulator of {data_dir} already runs.",
+                "Use that one, or stop it first.",
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise port_in_use(port) from None
+        yield listener
+
+
+def port_in_use(port: int) -> PortInUse:
+    return PortInUse(
+        f"Port {port} of the simulator is taken by another program.",
+        "Set LEDGERLINE_SIMULATOR_PORT (or --port) to a free one, or stop that program.",
+    )
+
+
+def _prepared(folder: Path, *, seed: int | None, customers: int | None, months: int | None, reset: bool) -> Store:
+    """The state on disk, made first when there is none, when it is of another business or with `reset`."""
+    path = folder / "state.sqlite"
+    wanted = {"seed": seed, "customers": customers, "months": months}
+    if path.exists() and not reset:
+        store = Store(path)
+        has = {name: store.meta.get(name) for name in wanted}
+        if all(value is None or value == has[name] for name, value in wanted.items()):
+            return store
+        store.close()
+        print(f"The simulator's business on disk is {_words(has)}; another one was asked for, so it is replaced.")
+    asked = {name: DEFAULTS[name] if value is None else value for name, value in wanted.items()}
+    print(f"Making the simulator's business ({_words(asked)}) …", flush=True)
+    # A half-made history must never be taken for a whole one.
+    making = folder / "making.sqlite"
+    _forget(making)
+    store = Store(making)
+    history.seed(World(store), **asked, progress=lambda line: print(line, flush=True))
+    store.close()
+    _forget(path)
+    making.replace(path)
+    return Store(path)
+
+
+def _forget(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _words(parameters: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parameters.items())
+
+
+def _day(moment: int) -> str:
+    return f"{control.instant(moment):%Y-%m-%d %H:%M} UTC"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="A local Stripe.")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    for name in DEFAULTS:
+        parser.add_argument(f"--{name}", type=int)
+    given = vars(parser.parse_args(arguments))
+    try:
+        serve(given.pop("data_dir"), **given)
+    except LedgerlineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
