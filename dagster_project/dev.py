@@ -41,6 +41,7 @@ class Child:
     command: Sequence[str]
     port: int | None = None
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
+    relay: threading.Thread | None = field(default=None, repr=False)
 
     def start(self, environ: dict[str, str], width: int) -> None:
         self.process = subprocess.Popen(
@@ -54,7 +55,8 @@ class Child:
             start_new_session=True,
         )
         assert self.process.stdout is not None
-        threading.Thread(target=_relay, args=(self.process.stdout, self.name, width), daemon=True).start()
+        self.relay = threading.Thread(target=_relay, args=(self.process.stdout, self.name, width), daemon=True)
+        self.relay.start()
 
     def signal(self, number: int) -> None:
         """To the child's whole group, if anything of it is left."""
@@ -156,8 +158,9 @@ def _announce(children: Sequence[Child], seconds: float) -> None:
 
 
 def _relay(stream: IO[str], name: str, width: int) -> None:
-    for line in stream:
-        print(f"{name:<{width}} | {line.rstrip()}", flush=True)
+    with stream:
+        for line in stream:
+            print(f"{name:<{width}} | {line.rstrip()}", flush=True)
 
 
 def _wait_for_port(child: Child, stopping: threading.Event) -> None:
@@ -206,3 +209,5 @@ def _stop(children: Sequence[Child]) -> None:
     for child in running:
         assert child.process is not None
         child.process.wait()
+        if child.relay is not None:
+            child.relay.join(1.0)
