@@ -42,7 +42,7 @@ def close_month(settings: Settings, month: date) -> Path:
     """
     import duckdb
 
-    from dagster_project.warehouse.connection import Warehouse
+    from dagster_project.warehouse.connection import Warehouse, open_file
     from dagster_project.warehouse.publish import current
 
     publication = current(Warehouse(settings.data_dir))
@@ -60,8 +60,7 @@ def close_month(settings: Settings, month: date) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     files, absent = {}, []
-    with duckdb.connect(str(publication.path), read_only=True) as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with open_file(Path(publication.path), read_only=True) as con:
         for name, (query, months) in TABLES.items():
             target = draft / f"{name}.csv"
             try:

@@ -5,6 +5,7 @@ Belongs here: how a sync report becomes materializations and checks. How Stripe 
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -128,8 +129,7 @@ def _sync(
 
 def _already_published(ledgerline: Pipeline, version: int) -> bool:
     """Whether readers see models of this load already; a run that died after dbt has built but not published."""
-    import duckdb
-
+    from dagster_project.warehouse.connection import open_file
     from dagster_project.warehouse.publish import current
     from dagster_project.warehouse.state import built_version
 
@@ -139,7 +139,7 @@ def _already_published(ledgerline: Pipeline, version: int) -> bool:
     publication = current(ledgerline.warehouse)
     if publication is None:
         return False
-    with duckdb.connect(str(publication.path), read_only=True) as con:
+    with open_file(Path(publication.path), read_only=True) as con:
         return built_version(con) == version
 
 

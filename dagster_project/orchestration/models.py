@@ -11,7 +11,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
 from dagster_project.orchestration.dbt_project import Dbt, project, target, told
-from dagster_project.orchestration.extract import OWNERS
+from dagster_project.orchestration.extract import OWNERS, RunLog
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.settings import Settings
@@ -70,12 +70,27 @@ def build_models(settings: Settings, manifest: Path) -> dg.AssetsDefinition:
         command = ["build", "--exclude", "resource_type:unit_test"]
         with told(ledgerline.settings):
             build = dbt.cli(command, context=context, target_path=target(ledgerline.settings) / "run")
-        yield from build.stream()
+        yield from _watched(build.stream(), context, ledgerline)
         if not context.is_subset:
             with ledgerline.warehouse.connect() as con:
                 mark_built(con, version)
 
     return models
+
+
+def _watched(events: Iterator[Any], context: dg.AssetExecutionContext, ledgerline: Pipeline) -> Iterator[Any]:
+    """The events of the build, counted where a person watches."""
+    name, built, passed, failed = "models and tests", 0, 0, 0
+    progress = ledgerline.progress or RunLog(context.log)
+    progress.start(name, len(context.selected_asset_keys) + len(context.selected_asset_check_keys))
+    for event in events:
+        if isinstance(event, dg.AssetCheckResult):
+            passed, failed = passed + event.passed, failed + (not event.passed)
+        elif isinstance(event, dg.Output):
+            built += 1
+        progress.advance(name, 1)
+        yield event
+    progress.done(name, f"{built} built, {passed} tests passed, {failed} failed")
 
 
 def model_keys(models: dg.AssetsDefinition, *schemas: str) -> list[dg.AssetKey]:

@@ -94,11 +94,10 @@ def _data_until(con: "DuckDBPyConnection") -> datetime:
 
 def _describe(publication: "Publication", tables: Iterable[dg.AssetKey]) -> tuple[list[str], dict[str, Any]]:
     """The expected tables that are missing, and the metadata of the version."""
-    import duckdb
+    from dagster_project.warehouse.connection import open_file
 
     path = Path(publication.path)
-    with duckdb.connect(str(path), read_only=True) as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with open_file(path, read_only=True) as con:
         found = {
             f"{schema}.{table}"
             for schema, table in con.execute(

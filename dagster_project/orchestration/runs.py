@@ -168,8 +168,9 @@ def _quiet() -> Iterator[None]:
             terminal.console.file = terminal.errors.file = None  # type: ignore[assignment]
 
 
-def _cause(result: dg.ExecuteInProcessResult) -> LedgerlineError:
-    """The failure as a person should read it: the error of the first step that failed, or of the run."""
+def _cause(result: dg.ExecuteInProcessResult) -> BaseException:
+    """The failure as a person should read it: the error of the first step that failed, or of the run; Ctrl-C is what
+    it is everywhere else."""
     step = ""
     found: Any = None
     for event in result.all_events:
@@ -182,6 +183,8 @@ def _cause(result: dg.ExecuteInProcessResult) -> LedgerlineError:
         return LedgerlineError(f"Run {result.run_id[:8]} failed.", "Look at it in the UI (`ledgerline dev`).")
     while found.cause is not None:
         found = found.cause
+    if found.cls_name == "DagsterExecutionInterruptedError":
+        return KeyboardInterrupt()
     name, _, text = str(found.message).strip().partition(": ")
     kind = getattr(errors, name.rpartition(".")[2], None)
     if isinstance(kind, type) and issubclass(kind, LedgerlineError):
