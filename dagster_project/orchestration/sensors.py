@@ -70,7 +70,11 @@ def build_failure_sensor(settings: Settings) -> dg.SensorDefinition:
 
     @dg.run_failure_sensor(name="run_failures", default_status=RUNNING, monitor_all_code_locations=False)
     def run_failures(context: dg.RunFailureSensorContext) -> None:
-        report_failure(settings, context.dagster_run, context.failure_event.message or "")
+        steps = [
+            f"{event.step_key}: {event.step_failure_data.error_display_string}"
+            for event in context.get_step_failure_events()
+        ]
+        report_failure(settings, context.dagster_run, "\n".join([context.failure_event.message or "", *steps]))
 
     return run_failures
 

@@ -1,0 +1,239 @@
+"""The jobs, run as the command line runs them, against a small simulated business."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+from conftest import settings_in
+
+from dagster_project.close import close_month
+from dagster_project.errors import StripeUnreachable, UsageError, WarehouseError, WarehouseLocked
+from dagster_project.orchestration.instance import opened
+from dagster_project.orchestration.runs import PROCESS_TAG, Outcome, run_job, run_pipeline
+from dagster_project.settings import Settings
+from dagster_project.simulator.process import SimulatorHandle, advance, ensure_running
+from dagster_project.warehouse.connection import Warehouse
+
+PUBLISHED = dg.AssetKey(["warehouse", "published"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Business:
+    settings: Settings
+    simulator: SimulatorHandle
+    first: Outcome
+
+
+@pytest.fixture(scope="module")
+def business(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Business]:
+    settings = settings_in(tmp_path_factory.mktemp("business"))
+    simulator = ensure_running(settings.data_dir, customers=25, months=4)
+    try:
+        yield Business(settings, simulator, run_pipeline(settings, "refresh", mode="incremental"))
+    finally:
+        simulator.stop()
+
+
+def made(outcome: Outcome) -> set[dg.AssetKey]:
+    return {event.asset_key for event in outcome.result.get_asset_materialization_events() if event.asset_key}
+
+
+def published_number(settings: Settings) -> int:
+    return int((settings.data_dir / "warehouse.duckdb").resolve().parent.name)
+
+
+def test_the_first_refresh_makes_every_asset_and_passes_every_check(business: Business) -> None:
+    selected = business.first.result.job_def.asset_layer.selected_asset_keys
+    assert made(business.first) == set(selected)
+    assert business.first.problems == []
+    failed = [c for c in business.first.result.get_asset_check_evaluations() if not c.passed]
+    assert [(c.asset_key, c.check_name) for c in failed if c.severity == dg.AssetCheckSeverity.ERROR] == []
+    with duckdb.connect(str(business.settings.data_dir / "warehouse.duckdb"), read_only=True) as con:
+        assert con.execute("SELECT count(*) > 0 FROM stripe.charges").fetchone() == (True,)
+
+
+def test_every_expected_check_was_evaluated_so_none_gates_silently(business: Business) -> None:
+    evaluated = {(c.asset_key, c.check_name) for c in business.first.result.get_asset_check_evaluations()}
+    expected = {(k.asset_key, k.name) for k in business.first.result.job_def.asset_layer.selected_asset_check_keys}
+    assert evaluated >= {(key, name) for key, name in expected if name != "matches_stripe"}
+
+
+def test_runs_of_the_command_line_are_in_the_instance_under_their_job(business: Business) -> None:
+    with opened(business.settings) as instance:
+        run = instance.get_run_by_id(business.first.result.run_id)
+    assert run is not None
+    assert (run.job_name, run.status) == ("refresh", dg.DagsterRunStatus.SUCCESS)
+
+
+def test_the_page_of_the_published_version_shows_size_age_and_a_chart(business: Business) -> None:
+    [event] = [e for e in business.first.result.get_asset_materialization_events() if e.asset_key == PUBLISHED]
+    metadata = event.materialization.metadata
+    assert metadata["number"].value >= 1
+    assert {"size in MB", "data until", "published at", "checksum"} <= set(metadata)
+    assert "data:image/svg+xml;base64," in str(metadata["MRR by month"].value)
+
+
+def test_previews_show_no_personal_data(business: Business) -> None:
+    [event] = [
+        e
+        for e in business.first.result.get_asset_materialization_events()
+        if e.asset_key == dg.AssetKey(["stripe", "customers"])
+    ]
+    records = event.materialization.metadata["preview"].value
+    assert 0 < len(records) <= 5
+    assert {"id", "created"} <= set(records[0].data)
+    assert not {"email", "name", "phone", "description"} & set(records[0].data)
+
+
+def test_a_refresh_with_nothing_new_makes_nothing_and_succeeds(business: Business) -> None:
+    before = published_number(business.settings)
+    outcome = run_pipeline(business.settings, "refresh", mode="incremental")
+    assert outcome.result.success
+    assert made(outcome) == set()
+    skipped = {event.step_key for event in outcome.result.all_events if event.is_step_skipped}
+    assert {"dbt", "warehouse__published", "effects__slack", "effects__erp"} <= skipped
+    assert published_number(business.settings) == before
+    assert outcome.lines == ["Nothing changed; the published version has it all."]
+
+
+def test_models_that_were_not_published_are_published_by_the_next_refresh(business: Business) -> None:
+    """A crash between dbt and the publication leaves models that no reader sees."""
+    warehouse = Warehouse(business.settings.data_dir)
+    with warehouse.connect() as con:
+        con.execute("UPDATE sync.built SET version = -1")
+    before = published_number(business.settings)
+    outcome = run_pipeline(business.settings, "refresh", mode="incremental")
+    assert PUBLISHED in made(outcome)
+    assert published_number(business.settings) == before + 1
+
+
+def test_what_changed_at_stripe_is_in_the_next_published_version(business: Business) -> None:
+    before = published_number(business.settings)
+    with duckdb.connect(str(business.settings.data_dir / "warehouse.duckdb"), read_only=True) as con:
+        events = con.execute("SELECT count(*) FROM stripe.events").fetchone()
+    advance(business.simulator.base_url, days=2)
+    outcome = run_pipeline(business.settings, "refresh", mode="incremental")
+    assert outcome.problems == []
+    assert published_number(business.settings) == before + 1
+    with duckdb.connect(str(business.settings.data_dir / "warehouse.duckdb"), read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM stripe.events").fetchone() > events
+
+
+def test_an_object_that_the_key_may_not_read_is_a_problem_and_the_rest_goes_on(
+    business: Business, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dagster_project.stripe_api import sync as module
+
+    real = module.sync
+
+    def forbidden(*args: object, **kwargs: object) -> module.SyncReport:
+        report = real(*args, **kwargs)  # type: ignore[arg-type]
+        row = dataclasses.replace(report.objects["reviews"], state="not_permitted", message="The key may not read it.")
+        return dataclasses.replace(report, objects={**report.objects, "reviews": row}, changed=True)
+
+    monkeypatch.setattr(module, "sync", forbidden)
+    outcome = run_pipeline(business.settings, "refresh", mode="incremental")
+    assert outcome.problems == ["stripe.reviews: The key may not read it."]
+    assert PUBLISHED in made(outcome)
+
+
+def test_a_backfill_of_one_object_touches_only_that_one(business: Business) -> None:
+    outcome = run_pipeline(business.settings, "backfill", mode="full", objects=["charges"])
+    assert made(outcome) <= {dg.AssetKey(["stripe", "charges"])}
+    assert outcome.result.success
+
+
+def test_an_audit_passes_and_names_the_row_that_was_tampered_with(business: Business) -> None:
+    full = {"ops": {"compare_with_stripe": {"config": {"full": True}}}}
+    assert run_job(business.settings, "audit", run_config=full).success
+    with Warehouse(business.settings.data_dir).connect() as con:
+        row = con.execute("DELETE FROM stripe.charges WHERE id = (SELECT min(id) FROM stripe.charges) RETURNING id")
+        [(charge,)] = row.fetchall()
+    outcome = run_pipeline(business.settings, "audit")
+    assert any("stripe.charges" in problem for problem in outcome.problems), outcome.problems
+    assert charge
+
+
+def test_deliver_sends_without_reading_stripe(business: Business) -> None:
+    outcome = run_pipeline(business.settings, "deliver")
+    assert made(outcome) == {dg.AssetKey(["effects", "slack"]), dg.AssetKey(["effects", "erp"])}
+
+
+def test_a_second_writer_is_told_who_writes_and_changes_nothing(business: Business) -> None:
+    with (business.settings.dagster_home / ".writer.lock").open("a+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.truncate(0)
+        other.write("4711")
+        other.flush()
+        with opened(business.settings) as instance:
+            runs = len(instance.get_runs())
+        with pytest.raises(WarehouseLocked, match="PID 4711"):
+            run_pipeline(business.settings, "refresh", mode="incremental")
+        with opened(business.settings) as instance:
+            assert len(instance.get_runs()) == runs
+
+
+def test_a_run_of_the_daemon_that_writes_is_waited_for(business: Business, defs: dg.Definitions) -> None:
+    with opened(business.settings) as instance:
+        run = instance.create_run_for_job(defs.resolve_job_def("refresh"), status=dg.DagsterRunStatus.STARTED)
+        try:
+            with pytest.raises(WarehouseLocked, match=run.run_id[:8]):
+                run_pipeline(business.settings, "refresh", mode="incremental")
+        finally:
+            instance.report_run_failed(run)
+
+
+def test_a_run_whose_process_was_killed_blocks_nobody(business: Business, defs: dg.Definitions) -> None:
+    with opened(business.settings) as instance:
+        dead = instance.create_run_for_job(
+            defs.resolve_job_def("refresh"), status=dg.DagsterRunStatus.STARTED, tags={PROCESS_TAG: "999999"}
+        )
+        instance.event_log_storage.initialize_concurrency_limit_to_default("duckdb_write")
+        claim = instance.event_log_storage.claim_concurrency_slot("duckdb_write", dead.run_id, "extract")
+        assert claim.is_claimed
+    assert run_pipeline(business.settings, "refresh", mode="incremental").result.success
+    with opened(business.settings) as instance:
+        run = instance.get_run_by_id(dead.run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_the_error_of_the_step_reaches_the_caller_as_it_was_raised(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, STRIPE_API_KEY="sk_test_nothing", STRIPE_API_BASE="http://127.0.0.1:9")
+    with pytest.raises(StripeUnreachable) as caught:
+        run_pipeline(settings, "refresh", mode="incremental")
+    assert caught.value.next_step
+    with pytest.raises(UsageError):
+        run_pipeline(settings, "refresh", mode="sideways")
+
+
+def test_a_closed_month_has_its_files_and_their_hashes(business: Business) -> None:
+    import hashlib
+
+    with duckdb.connect(str(business.settings.data_dir / "warehouse.duckdb"), read_only=True) as con:
+        [(until,)] = con.execute("SELECT strftime(max(data_until), '%Y-%m') FROM ops.publication").fetchall()
+    year, month = map(int, until.split("-"))
+    last = date(year - (month == 1), (month - 2) % 12 + 1, 1)
+    run_job(business.settings, "close_month", partition_key=f"{last:%Y-%m-%d}")
+    folder = business.settings.data_dir / "close" / f"{last:%Y-%m}"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["absent"] == []
+    assert set(manifest["sha256"]) == {"mrr_rollforward.csv", "balances.csv", "payouts.csv", "journal_lines.csv"}
+    for name, digest in manifest["sha256"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert len((folder / "balances.csv").read_text().splitlines()) > 1
+    with pytest.raises(WarehouseError, match="is not over"):
+        close_month(business.settings, date(year, month, 1))
+
+
+def test_the_environment_is_as_it_was_after_a_run(business: Business) -> None:
+    assert "LEDGERLINE_BUILD_FILE" not in os.environ
