@@ -1,0 +1,1 @@
+"""The DuckDB warehouse: schema, load, history, publication. One process writes; readers use published versions."""

@@ -1,0 +1,97 @@
+"""The build file: where it is, and the only place that opens it.
+
+DuckDB allows one writing process and no readers beside it, so the file is opened late and closed early, never across a
+network call. Readers use published versions (publish.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.errors import StorageError, WarehouseError, WarehouseLocked
+
+_SETTINGS = "set memory_limit = '1GB'; set TimeZone = 'UTC'; set zstd_min_string_length = 512"
+
+
+class Warehouse:
+    """Paths of one data directory: `build` is written, `published` is the link that readers open."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.build = data_dir / "build" / "warehouse.duckdb"
+        self.published = data_dir / "warehouse.duckdb"
+        self.versions = data_dir / "published"
+
+    @contextmanager
+    def connect(self, *, read_only: bool = False, wait: float = 5.0) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The build file, made if missing. Waits up to `wait` seconds for another process to leave it.
+
+        Raises WarehouseLocked that names the other process, StorageError when the file cannot be written,
+        WarehouseError when it is no warehouse.
+        """
+        with open_file(self.build, read_only=read_only and self.build.exists(), wait=wait) as con:
+            yield con
+
+
+@contextmanager
+def open_file(path: Path, *, read_only: bool, wait: float = 5.0) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a warehouse file under the catalog name `warehouse`; errors as in `Warehouse.connect`."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            con = _open(path, read_only)
+            break
+        except duckdb.IOException as error:
+            text = str(error)
+            if "lock" in text.lower():
+                if time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                holder = re.search(r"PID (\d+)", text)
+                raise WarehouseLocked(
+                    f"{path} is in use by another process{f' (PID {holder[1]})' if holder else ''}.",
+                    "Wait until that run ends, or end it; readers use warehouse.duckdb in the data directory.",
+                ) from error
+            raise _translated(path, error) from error
+        except (duckdb.Error, OSError) as error:
+            raise _translated(path, error) from error
+    try:
+        yield con
+    except duckdb.IOException as error:
+        raise _translated(path, error) from error
+    finally:
+        con.close()
+
+
+def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    con = duckdb.connect(":memory:")
+    mode = "read_only" if read_only else "storage_version 'v1.2.0'"
+    try:
+        con.execute(_SETTINGS)
+        con.execute(f"attach '{_quoted(path)}' as warehouse ({mode})")
+        con.execute("use warehouse")
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def _translated(path: Path, error: Exception) -> Exception:
+    text = str(error)
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text
+    if full or isinstance(error, OSError) or re.search(r"Permission denied|Read-only file system", text):
+        cause = "the disk is full" if full else "it cannot be written"
+        return StorageError(f"{path}: {cause}.", "Free some space or give this user the right to write, then run again.")
+    return WarehouseError(f"{path}: {text.splitlines()[0]}", "If it is damaged: `ledgerline rebuild` makes it again.")
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,288 @@
+"""Landed files into tables: rows, children, tombstones, history and cursors in one transaction per object.
+
+An upsert is a deduplicated stage, then DELETE … USING and INSERT: it costs what changed, not what exists. A row that was
+observed earlier never overwrites one observed later, so pages may arrive in any order and any number of times.
+A tombstone counts as an observation: only an object seen to exist after it takes it away (coupons may reuse an id).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.errors import LandingError, WarehouseError
+from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns, get
+from dagster_project.stripe_api.landing import Batch, Landing
+from dagster_project.warehouse import history
+from dagster_project.warehouse.schema import META, table_columns
+from dagster_project.warehouse.state import (
+    Cursor,
+    load_version,
+    loaded_files,
+    read_cursors,
+    write_cursor,
+)
+from dagster_project.warehouse.typed import elements, structure, typed
+
+
+@dataclass
+class LoadResult:
+    """Rows `received` in files, and what they did to the table; `children` has the changes per child object."""
+
+    object: str
+    received: int = 0
+    inserted: int = 0
+    changed: int = 0
+    deleted: int = 0
+    total: int = 0
+    children: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> int:
+        return self.inserted + self.changed + self.deleted + sum(self.children.values())
+
+
+def load(
+    con: duckdb.DuckDBPyConnection,
+    object: str,
+    batches: Sequence[Batch],
+    cursors: Mapping[tuple[str, bool], Cursor] | None = None,
+) -> LoadResult:
+    """Load files of one object and move its cursors, all or nothing. Loading a file again changes nothing.
+
+    Raises LandingError for a file that is truncated or changed, WarehouseError when keys would not stay unique.
+    """
+    row = get(object)
+    landing = Landing(Path())  # batches know their own paths
+    for batch in batches:
+        if batch.object != object:
+            raise WarehouseError(f"{batch.key} holds {batch.object}, not {object}.", "This is a defect; report it.")
+        landing.verify(batch)
+    con.execute("begin")
+    try:
+        result = LoadResult(object)
+        known = loaded_files(con)
+        for group in _by_shape([batch for batch in batches if batch.key not in known and batch.rows]):
+            _stage(con, row, group)
+            result.received += sum(batch.rows for batch in group)
+            _apply(con, row, result, absent=group[0].source == "absent", parents=group)
+        fresh = [[batch.key, object, batch.rows] for batch in batches if batch.key not in known]
+        if fresh:
+            con.executemany("insert into sync.loads values (?, ?, ?, now())", fresh)
+        for (account_id, livemode), cursor in (cursors or {}).items():
+            write_cursor(con, object, account_id, livemode, cursor)
+        result.total = _check_keys(con, row)
+        if result.changes:
+            con.execute("update sync.version set version = version + 1")
+        con.execute("commit")
+    except BaseException:
+        con.execute("rollback")
+        raise
+    return result
+
+
+def _by_shape(batches: list[Batch]) -> list[list[Batch]]:
+    """Files that one statement can load, in landed order: tombstones and complete child lists apart."""
+    groups: list[list[Batch]] = []
+    for batch in batches:
+        if groups and (groups[-1][0].source == "absent") == (batch.source == "absent"):
+            groups[-1].append(batch)
+        else:
+            groups.append([batch])
+    return groups
+
+
+def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch]) -> None:
+    """`temp.stage`: the newest observation per key, typed, in landed order `_n`."""
+    con.execute(
+        "create or replace temp table file (path varchar, account_id varchar, livemode boolean, parent varchar, "
+        "source varchar, api_version varchar, observed_at timestamptz, n bigint)"
+    )
+    con.executemany(
+        "insert into temp.file values (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            [str(b.path), b.account_id, b.livemode, b.parent, b.source, b.api_version, b.observed_at, n]
+            for n, b in enumerate(batches)
+        ],
+    )
+    parent = row.parent_column
+    own = {column.name for column in columns(row.name)}
+    given = {parent: f'coalesce(t."{parent}"::varchar, f.parent)'} if parent and parent in own else {}
+    if parent in own and next(c for c in columns(row.name) if c.name == parent).type == "ref":
+        given = {}  # a reference is always there when Stripe names it
+    extra = f'f.parent as "{parent}", ' if parent and parent not in own else ""
+    paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches)
+    con.execute(
+        f"""
+        create or replace temp table stage as
+        with line as (
+            select json, filename, row_number() over () as _line
+            from read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)
+        ),
+        typed as (
+            select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload, f.api_version as _api_version,
+                   f.observed_at as _observed_at, f.source as _source, null::timestamptz as _deleted_at,
+                   coalesce(t.deleted, false) as _deleted, f.parent as _parent, f.n as _file, line._line as _n
+            from line
+            join temp.file as f on f.path = line.filename
+            cross join lateral (select json_transform(line.json, {structure(row)}) as t)
+        )
+        select * from typed
+        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _file desc, _n) = 1
+        """
+    )
+    missing = con.execute("select count(*) from temp.stage where id is null").fetchone()
+    if missing and missing[0]:
+        raise LandingError(
+            f"{missing[0]} object(s) of {row.name} have no id.", "Look at the newest files of that object in landing."
+        )
+
+
+def _apply(
+    con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult, *, absent: bool, parents: Sequence[Batch]
+) -> None:
+    """Merge `temp.stage` into the table, then what follows from it: child sets, history, payout batches."""
+    if row.name == "balance_transactions":
+        _payout_batches(con)
+    inserted, changed, deleted = _merge(con, row)
+    result.inserted += inserted
+    result.changed += changed
+    result.deleted += deleted
+    if any(batch.parent for batch in parents) and row.parent_column and row.name != "balance_transactions":
+        complete = "select distinct account_id, livemode, _parent as parent, _observed_at from temp.stage where _parent is not null"
+        result.deleted += _drop_vanished(con, row, complete, "stage")
+    if absent:
+        return
+    if row.name == "events":
+        history.from_events(con)
+    if row.history:
+        history.from_rows(con, row)
+    for child in CATALOGUE.values():
+        if child.embedded_in and row.name in child.embedded_in:
+            number = _children(con, row, child, child.embedded_in[row.name])
+            if number:
+                result.children[child.name] = result.children.get(child.name, 0) + number
+
+
+def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, stage: str = "stage") -> tuple[int, int, int]:
+    """(inserted, changed, deleted); `temp.accepted_<object>` holds the rows that were taken."""
+    table, taken = f'stripe."{row.name}"', f"accepted_{row.name}"
+    same = "t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id"
+    names = [name for name, _, _ in table_columns(row)] + [name for name, _, _ in META]
+    listed = ", ".join(f'"{name}"' for name in names)
+    con.execute(
+        f"""
+        create or replace temp table {taken} as
+        select s.*, t.id is not null as _known
+        from temp.{stage} as s left join {table} as t on {same}
+        where not s._deleted and (t.id is null or (s._observed_at >= t._observed_at
+            and (t._deleted_at is not null or s._payload::varchar is distinct from t._payload::varchar)))
+        """
+    )
+    counted = con.execute(f"select count(*) filter (not _known), count(*) filter (_known) from temp.{taken}").fetchone()
+    inserted, changed = counted or (0, 0)
+    if changed:
+        con.execute(f"delete from {table} as t using temp.{taken} as s where {same} and s._known")
+    if inserted or changed:
+        con.execute(f"insert into {table} ({listed}) select {listed} from temp.{taken}")
+    gone = con.execute(
+        f"""
+        update {table} as t set _deleted_at = s._observed_at, _observed_at = s._observed_at
+        from temp.{stage} as s
+        where {same} and s._deleted and t._deleted_at is null and t._observed_at <= s._observed_at
+        """
+    ).fetchone()
+    unseen = con.execute(
+        f"""
+        insert into {table} ({listed})
+        select {", ".join("_observed_at" if n == "_deleted_at" else f'"{n}"' for n in names)} from temp.{stage} as s
+        where s._deleted and not exists (select 1 from {table} as t where {same})
+        """
+    ).fetchone()
+    return int(inserted), int(changed), int(gone[0] if gone else 0) + int(unseen[0] if unseen else 0)
+
+
+def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObject, path: str) -> int:
+    """Rows embedded in the accepted parents; where the embedded list is complete, what vanished from it is deleted."""
+    container = f"json_extract(p._payload, '$.{path}')"
+    parent = child.parent_column
+    own = {column.name: column for column in columns(child.name)}
+    given = {parent: "p.id"} if parent and parent in own else {}
+    extra = f'p.id as "{parent}", ' if parent and parent not in own else ""
+    con.execute(
+        f"""
+        create or replace temp table child_stage as
+        with element as (
+            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._n,
+                   unnest({elements(container)}) as json
+            from temp.accepted_{row.name} as p
+        ),
+        typed as (
+            select p.account_id, p.livemode, {extra}{typed(child, given=given)}, p.json as _payload, p._api_version,
+                   p._observed_at, p._source, null::timestamptz as _deleted_at, coalesce(t.deleted, false) as _deleted, p._n
+            from element as p cross join lateral (select json_transform(p.json, {structure(child)}) as t)
+            where json_type(p.json) = 'OBJECT'
+        )
+        select * from typed where id is not null
+        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _n) = 1
+        """
+    )
+    complete = f"""
+        select p.account_id, p.livemode, p.id as parent, p._observed_at from temp.accepted_{row.name} as p
+        where json_exists({container}, '$.data') and coalesce((json_extract({container}, '$.has_more'))::boolean, false) = false
+    """
+    number = sum(_merge(con, child, "child_stage"))
+    if child.parent == row.name and parent:
+        number += _drop_vanished(con, child, complete, "child_stage")
+    if child.history:
+        history.from_rows(con, child)
+    for grandchild in CATALOGUE.values():
+        if grandchild.embedded_in and child.name in grandchild.embedded_in:
+            number += _children(con, child, grandchild, grandchild.embedded_in[child.name])
+    return number
+
+
+def _drop_vanished(con: duckdb.DuckDBPyConnection, child: StripeObject, complete: str, stage: str) -> int:
+    """Tombstone the children that a complete list of their parent no longer shows."""
+    done = con.execute(
+        f"""
+        update stripe."{child.name}" as t set _deleted_at = c._observed_at, _observed_at = c._observed_at
+        from ({complete}) as c
+        where t.account_id = c.account_id and t.livemode = c.livemode and t."{child.parent_column}" = c.parent
+            and t._deleted_at is null and t._observed_at <= c._observed_at
+            and not exists (select 1 from temp.{stage} as s
+                where s.account_id = t.account_id and s.livemode = t.livemode and s.id = t.id)
+        """
+    ).fetchone()
+    return int(done[0]) if done else 0
+
+
+def _payout_batches(con: duckdb.DuckDBPyConnection) -> None:
+    """Files that list the transactions of one payout also say which batch they belong to."""
+    con.execute(
+        """
+        delete from sync.payout_transactions as t using (select distinct account_id, livemode, _parent from temp.stage) as s
+        where t.account_id = s.account_id and t.livemode = s.livemode and t.payout = s._parent
+        """
+    )
+    con.execute(
+        "insert into sync.payout_transactions "
+        "select account_id, livemode, _parent, id from temp.stage where _parent is not null"
+    )
+
+
+def _check_keys(con: duckdb.DuckDBPyConnection, row: StripeObject) -> int:
+    total, keys = con.execute(
+        f'select count(*), count(distinct (account_id, livemode, id)) from stripe."{row.name}"'
+    ).fetchone() or (0, 0)
+    if total != keys:
+        raise WarehouseError(
+            f"stripe.{row.name} would hold {total - keys} keys twice; nothing was loaded.", "This is a defect; report it."
+        )
+    return int(total)
+
+
+__all__ = ["LoadResult", "load", "load_version", "loaded_files", "read_cursors"]

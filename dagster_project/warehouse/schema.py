@@ -1,0 +1,112 @@
+"""Tables of the warehouse, generated from the catalogue: `stripe.<object>`, its history, and the state of the sync.
+
+No primary keys, indexes or sequences: a lake lacks them, and DuckDB's indexes have open recovery bugs. Uniqueness is
+checked at each load.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from dagster_project.stripe_api.catalog import CATALOGUE, Column, StripeObject, columns
+
+SCHEMAS = ("stripe", "sync", "ops", "seeds", "staging", "intermediate", "marts", "outcomes")
+
+KEY = (
+    Column("account_id", "text", "The Stripe account; part of every key."),
+    Column("livemode", "boolean", "True for real money, false for test data; part of every key."),
+)
+META = (
+    ("_payload", "JSON", "The object as Stripe sent it."),
+    ("_api_version", "VARCHAR", "API version in which it was sent."),
+    ("_observed_at", "TIMESTAMPTZ", "When Stripe was asked for it, by Stripe's clock."),
+    ("_source", "VARCHAR", "How it was read: list, read, sweep, event or absent."),
+    ("_deleted_at", "TIMESTAMPTZ", "When it was found deleted at Stripe; null while it exists."),
+)
+HISTORY_META = (
+    ("_payload", "JSON", "The object as it was."),
+    ("valid_from", "TIMESTAMPTZ", "From when the object was like this."),
+    ("valid_to", "TIMESTAMPTZ", "Until when; null for the newest version."),
+    ("_valid_from_is_exact", "BOOLEAN", "True from an event's time, false from the time of a re-read."),
+    ("_source", "VARCHAR", "How the version was seen."),
+    ("_observed_at", "TIMESTAMPTZ", "When it was seen, by Stripe's clock."),
+    ("_content_hash", "VARCHAR", "Fingerprint of the content; two versions in a row always differ."),
+)
+
+_SYNC = {
+    "accounts": (
+        "Accounts that are read, and until when they are known.",
+        "account_id varchar, livemode boolean, name varchar, country varchar, default_currency varchar, "
+        "created timestamptz, synced_until timestamptz, error varchar",
+    ),
+    "object_state": (
+        "How the last reading of each object went.",
+        "account_id varchar, livemode boolean, object varchar, state varchar, message varchar, checked_at timestamptz",
+    ),
+    "loads": ("Landed files that are in the warehouse.", "file varchar, object varchar, rows bigint, loaded_at timestamptz"),
+    "version": ("Counts loads that changed a row.", "version bigint"),
+    "built": ("The load that the models were last built from.", "version bigint"),
+    "payout_transactions": (
+        "Which balance transactions Stripe lists for each automatic payout.",
+        "account_id varchar, livemode boolean, payout varchar, balance_transaction varchar",
+    ),
+}
+
+
+def table_columns(row: StripeObject) -> list[tuple[str, str, str]]:
+    """(name, DuckDB type, description) of `stripe.<object>` without the columns that start with an underscore."""
+    own = [(c.name, c.duckdb_type, c.description) for c in (*KEY, *columns(row.name))]
+    parent = row.parent_column
+    if parent and parent not in {name for name, _, _ in own}:
+        own.insert(2, (parent, "VARCHAR", f"The {parent.replace('_', ' ')} that it belongs to."))
+    return own
+
+
+def ensure(con: duckdb.DuckDBPyConnection) -> None:
+    """Make what is missing: schemas, tables, columns that a newer catalogue brings, and their comments. Idempotent."""
+    for schema in SCHEMAS:
+        con.execute(f"create schema if not exists {schema}")
+    have: dict[tuple[str, str], set[str]] = {}
+    for schema, table, column in con.execute(
+        "select schema_name, table_name, column_name from duckdb_columns() "
+        "where database_name = current_database() and schema_name in ('stripe', 'sync')"
+    ).fetchall():
+        have.setdefault((schema, table), set()).add(column)
+    statements: list[str] = []
+    for row in CATALOGUE.values():
+        wanted = table_columns(row)
+        statements += _table(have, "stripe", row.name, row.description, [*wanted, *META])
+        if row.history:
+            text = f"{row.description} Every version that differs, with the time in which it held."
+            statements += _table(have, "stripe", f"{row.name}_history", text, [*wanted, *HISTORY_META])
+        if ("sync", f"cursor_{row.name}") not in have:
+            statements.append(
+                f"create table sync.cursor_{row.name} (account_id varchar, livemode boolean, cursor json, updated_at timestamptz)"
+            )
+    for name, (text, body) in _SYNC.items():
+        if ("sync", name) not in have:
+            statements += [f"create table sync.{name} ({body})", f"comment on table sync.{name} is {_text(text)}"]
+    if ("sync", "version") not in have:
+        statements += ["insert into sync.version values (0)", "insert into sync.built values (-1)"]
+    if statements:
+        con.execute("begin")
+        con.execute(";\n".join(statements))
+        con.execute("commit")
+
+
+def _table(
+    have: dict[tuple[str, str], set[str]], schema: str, name: str, text: str, wanted: list[tuple[str, str, str]]
+) -> list[str]:
+    known = have.get((schema, name))
+    full = f'{schema}."{name}"'
+    if known is None:
+        body = ", ".join(f'"{column}" {type_}' for column, type_, _ in wanted)
+        made = [f"create table {full} ({body})", f"comment on table {full} is {_text(text)}"]
+    else:
+        wanted = [row for row in wanted if row[0] not in known]
+        made = [f'alter table {full} add column "{column}" {type_}' for column, type_, _ in wanted]
+    return made + [f'comment on column {full}."{column}" is {_text(words)}' for column, _, words in wanted]
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

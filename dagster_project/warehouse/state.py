@@ -1,0 +1,79 @@
+"""What the sync knows about itself, kept in the warehouse's own transaction: accounts, object states, versions, cursors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+Cursor = dict[str, Any]
+
+
+def record_account(
+    con: duckdb.DuckDBPyConnection, account_id: str, livemode: bool, name: str, country: str | None,
+    default_currency: str | None, created: datetime | None, synced_until: datetime, error: str | None = None,
+) -> None:  # fmt: skip
+    """The account as last seen; `synced_until` (Stripe's clock) is what the models take for now."""
+    con.execute("delete from sync.accounts where account_id = ? and livemode = ?", [account_id, livemode])
+    con.execute(
+        "insert into sync.accounts values (?, ?, ?, ?, ?, ?, ?, ?)",
+        [account_id, livemode, name, country, default_currency, created, synced_until, error],
+    )
+
+
+def record_object_state(
+    con: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, bool, str, str, str | None, datetime]]
+) -> None:
+    """Rows of (account_id, livemode, object, state ok|not_permitted|failed, message, checked_at)."""
+    for row in rows:
+        con.execute("delete from sync.object_state where account_id = ? and livemode = ? and object = ?", list(row[:3]))
+        con.execute("insert into sync.object_state values (?, ?, ?, ?, ?, ?)", list(row))
+
+
+def read_cursors(con: duckdb.DuckDBPyConnection, object: str) -> dict[tuple[str, bool], Cursor]:
+    """How far each account's object was read, by (account_id, livemode)."""
+    rows = con.execute(f"select account_id, livemode, cursor from sync.cursor_{object}").fetchall()
+    return {(account, livemode): json.loads(cursor) for account, livemode, cursor in rows}
+
+
+def write_cursor(con: duckdb.DuckDBPyConnection, object: str, account_id: str, livemode: bool, cursor: Cursor) -> None:
+    """Replace the one row of an account; it is also the fence against a second writer."""
+    table = f"sync.cursor_{object}"
+    found = con.execute(
+        f"update {table} set cursor = ?, updated_at = now() where account_id = ? and livemode = ?",
+        [json.dumps(cursor), account_id, livemode],
+    ).fetchone()
+    if not found or not found[0]:
+        con.execute(f"insert into {table} values (?, ?, ?, now())", [account_id, livemode, json.dumps(cursor)])
+
+
+def loaded_files(con: duckdb.DuckDBPyConnection) -> set[str]:
+    return {row[0] for row in con.execute("select file from sync.loads").fetchall()}
+
+
+def load_version(con: duckdb.DuckDBPyConnection) -> int:
+    """Grows by one with every load that changed a row."""
+    return _number(con, "version")
+
+
+def built_version(con: duckdb.DuckDBPyConnection) -> int:
+    """The load that the last successful build of the models saw; -1 before the first."""
+    return _number(con, "built")
+
+
+def mark_built(con: duckdb.DuckDBPyConnection, version: int) -> None:
+    con.execute("update sync.built set version = ?", [version])
+
+
+def _number(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    found = con.execute(
+        "select 1 from duckdb_tables() where schema_name = 'sync' and table_name = ? and database_name = current_database()",
+        [table],
+    ).fetchone()
+    if not found:
+        return -1
+    row = con.execute(f"select version from sync.{table}").fetchone()
+    return int(row[0]) if row else -1
