@@ -33,96 +33,20 @@ INCLUDABLE: dict[tuple[str, str], tuple[str, tuple[str, ...], str | None]] = {
 }
 # Fields that Stripe expands, by their last name; any other one is refused as Stripe refuses it.
 EXPANDABLE = frozenset(
-    [
-        "account",
-        "account_tax_ids",
-        "application",
-        "application_fee",
-        "balance_transaction",
-        "charge",
-        "checkout_session",
-        "coupon",
-        "credit_balance_transaction",
-        "credit_grant",
-        "credit_note",
-        "customer",
-        "customer_balance_transaction",
-        "default_account_tax_ids",
-        "default_payment_method",
-        "default_price",
-        "default_source",
-        "default_tax_rates",
-        "destination",
-        "destination_payment",
-        "destination_payment_refund",
-        "discount",
-        "discounts",
-        "failure_balance_transaction",
-        "feature",
-        "fee",
-        "generated_card",
-        "generated_sepa_debit",
-        "invoice",
-        "latest_attempt",
-        "latest_charge",
-        "latest_invoice",
-        "latest_revision",
-        "linked_transaction",
-        "mandate",
-        "meter",
-        "on_behalf_of",
-        "original_payout",
-        "originating_transaction",
-        "payment_intent",
-        "payment_link",
-        "payment_method",
-        "payment_record",
-        "pending_setup_intent",
-        "plan",
-        "price",
-        "product",
-        "promotion_code",
-        "quote",
-        "refund",
-        "reversed_by",
-        "review",
-        "schedule",
-        "setup_attempt",
-        "setup_intent",
-        "shipping_rate",
-        "source",
-        "source_refund",
-        "source_transaction",
-        "source_transfer",
-        "source_transfer_reversal",
-        "subscription",
-        "subscription_schedule",
-        "tax_code",
-        "test_clock",
-        "transfer",
-        "transfer_reversal",
-        "refunds",
-        "payments",
-        "lines",
-        "items",
-        "line_items",
-        "sources",
-        "subscriptions",
-        "tax_ids",
-        "external_accounts",
-        "reversals",
-        "tiers",
-        "currency_options",
-        "applies_to",
-        "cash_balance",
-        "invoice_credit_balance",
-        "tax",
-        "links",
-        "confirmation_secret",
-        "data",
-        "taxes",
-        "schedule_details",
-    ]
+    """
+    account account_tax_ids application application_fee balance_transaction charge checkout_session coupon
+    credit_balance_transaction credit_grant credit_note customer customer_balance_transaction
+    default_account_tax_ids default_payment_method default_price default_source default_tax_rates destination
+    destination_payment destination_payment_refund discount discounts failure_balance_transaction feature fee
+    generated_card generated_sepa_debit invoice latest_attempt latest_charge latest_invoice latest_revision
+    linked_transaction mandate meter on_behalf_of original_payout originating_transaction payment_intent
+    payment_link payment_method payment_record pending_setup_intent plan price product promotion_code quote
+    refund reversed_by review schedule setup_attempt setup_intent shipping_rate source source_refund
+    source_transaction source_transfer source_transfer_reversal subscription subscription_schedule tax_code
+    test_clock transfer transfer_reversal refunds payments lines items line_items sources subscriptions tax_ids
+    external_accounts reversals tiers currency_options applies_to cash_balance invoice_credit_balance tax links
+    confirmation_secret data taxes schedule_details
+    """.split()  # noqa: SIM905
 )
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

@@ -35,7 +35,8 @@ _OPERATORS: dict[str, Callable[[Any, int], bool]] = {
 }
 _ON_TEST_CLOCKS = ("customer", "subscription", "quote")
 _SUBSCRIPTION_STATUSES = (
-    "active", "all", "canceled", "ended", "incomplete", "incomplete_expired", "past_due", "paused", "trialing", "unpaid",
+    "active", "all", "canceled", "ended", "incomplete", "incomplete_expired", "past_due", "paused", "trialing",
+    "unpaid",
 )  # fmt: skip
 _decode = msgspec.json.Decoder().decode
 

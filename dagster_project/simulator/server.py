@@ -85,7 +85,7 @@ def serve(
         record = folder / "server.json"
         try:
             app = create_app(store, World(store), Options(trouble, about))
-            server = _Server(uvicorn.Config(app, log_level="critical", http=_protocol(), **_SERVER), record, port)
+            server = _Server(uvicorn.Config(app, **server_options()), record, port)
             print(f"Simulator of Stripe: http://{host}:{port} (data until {_day(store.now)}; Ctrl-C stops)", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 server.run(sockets=[listener])
@@ -94,14 +94,17 @@ def serve(
             store.close()
 
 
-# `Date` is the simulator's clock, and one idle connection must not hold up the end.
-_SERVER: dict[str, Any] = {
-    "date_header": False,
-    "server_header": False,
-    "access_log": False,
-    "timeout_graceful_shutdown": 3,
-    "timeout_keep_alive": 75,
-}
+def server_options() -> dict[str, Any]:
+    """For uvicorn: `Date` is the simulator's clock, and one idle connection must not hold up the end."""
+    return {
+        "http": _protocol(),
+        "log_level": "critical",
+        "date_header": False,
+        "server_header": False,
+        "access_log": False,
+        "timeout_graceful_shutdown": 3,
+        "timeout_keep_alive": 75,
+    }
 
 
 class _Server(uvicorn.Server):

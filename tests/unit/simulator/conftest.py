@@ -1,0 +1,107 @@
+"""A small business served by the simulator on a free port, and Stripe's own client for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stripe
+import uvicorn
+
+from dagster_project.simulator.seed import seed
+from dagster_project.simulator.server import Options, create_app, server_options
+from dagster_project.simulator.store import Store
+from dagster_project.simulator.world import World
+
+
+@dataclass
+class Simulator:
+    base_url: str
+    store: Store
+    world: World
+
+    def client(self, key: str = "sk_simulator", **options: Any) -> stripe.StripeClient:
+        return stripe.StripeClient(key, base_addresses={"api": self.base_url}, **options)
+
+    def control(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.base_url}/_ledgerline/{path}", data=data, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+class _Thread(threading.Thread):
+    """uvicorn in a thread, on a socket that is already bound."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(daemon=True)
+        self.socket = socket.socket()
+        self.socket.bind(("127.0.0.1", 0))
+        self.server = uvicorn.Server(uvicorn.Config(app, **server_options()))
+
+    def run(self) -> None:
+        self.server.run(sockets=[self.socket])
+
+    def __enter__(self) -> str:
+        self.start()
+        while not self.server.started:
+            assert self.is_alive()
+            time.sleep(0.005)
+        return f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self.join(timeout=20)
+        self.socket.close()
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state file of 40 customers over 6 months, made once."""
+    path = tmp_path_factory.mktemp("history") / "state.sqlite"
+    store = Store(path)
+    seed(World(store), seed=7, customers=40, months=6, progress=lambda line: None)
+    store.close()
+    return path
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
+    """Serve a state file; without one an empty account."""
+    running: list[tuple[_Thread, Store]] = []
+
+    def serve(path: Path | None = None) -> Simulator:
+        target = path or tmp_path / "empty.sqlite"
+        store = Store(target)
+        if path is None:
+            store.now = 1_794_744_000
+        world = World(store)
+        thread = _Thread(create_app(store, world, Options()))
+        running.append((thread, store))
+        return Simulator(thread.__enter__(), store, world)
+
+    yield serve
+    for thread, store in running:
+        thread.__exit__()
+        store.close()
+
+
+@pytest.fixture
+def business(history: Path, tmp_path: Path, start: Callable[..., Simulator]) -> Simulator:
+    """The small business, for this test alone."""
+    return start(Path(shutil.copy(history, tmp_path / "state.sqlite")))
+
+
+@pytest.fixture
+def account(start: Callable[..., Simulator]) -> Simulator:
+    """An empty account."""
+    return start()
