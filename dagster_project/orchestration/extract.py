@@ -122,7 +122,8 @@ def _sync(
                 created=config.created(),
                 progress=ledgerline.progress or RunLog(context.log),
             )
-        if announced and not any(_unreadable(row) for row in report.objects.values()):
+        # Also when an object could not be read: its own cursor stayed, so the next refresh asks for it again.
+        if announced and len(selected) == len(CATALOGUE):
             mark_loaded(engine, announced)
     return report
 

@@ -140,17 +140,30 @@ def _only_writer(settings: Settings, instance: dg.DagsterInstance) -> Iterator[N
                 "Wait until it has finished, or stop it, and run this again.",
             ) from None
         for run in instance.get_runs(dg.RunsFilter(tags={WRITER_TAG: "warehouse"}, statuses=_RUNNING)):
-            if PROCESS_TAG not in run.tags:
+            if PROCESS_TAG not in run.tags and _alive(instance, run):
                 raise WarehouseLocked(
                     f"Run {run.run_id[:8]} of job {run.job_name} writes the warehouse.",
                     "Wait until it has finished (Dagster UI, Runs), or terminate it there.",
                 )
-            instance.report_run_failed(run, f"Process {run.tags[PROCESS_TAG]} ended before the run did.")
+            instance.report_run_failed(run, "Its process ended before the run did.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the worker that the daemon started for this run lives; Dagster's local launcher does not look."""
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        pid = entry.get_dagster_event().engine_event_data.metadata.get("pid")
+        if pid is not None:
+            try:
+                os.kill(int(str(pid.value)), 0)
+            except ProcessLookupError:
+                return False
+            return True
+    return True
 
 
 @contextmanager
