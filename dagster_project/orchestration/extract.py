@@ -4,6 +4,7 @@ Belongs here: how a sync report becomes materializations and checks. How Stripe 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,13 +94,12 @@ def extract(
     if not report.changed and _already_published(ledgerline, report.load_version):
         context.log.info(f"Nothing changed at Stripe; the published version has it all ({report.requests} requests).")
         for name in selected:
-            if _unreadable(report.objects.get(name)):
-                yield _readable(name, report.objects[name])
+            if _unreadable(row := report.objects.get(name)):
+                yield _readable(name, row)
         return
-    tables = _look(ledgerline, [n for n in selected if n in report.objects])
-    for name in selected:
-        if name in report.objects:
-            yield _result(name, report.objects[name], *tables[name])
+    # Every selected object, also an unreadable one: a table that is not yielded skips the models without a word.
+    for name, table in _look(ledgerline, selected, report).items():
+        yield _result(name, report.objects.get(name), table)
 
 
 def _sync(
@@ -144,21 +144,31 @@ def _already_published(ledgerline: Pipeline, version: int) -> bool:
         return built_version(con) == version
 
 
-def _look(ledgerline: Pipeline, names: list[str]) -> dict[str, tuple[int, int, list[dict[str, Any]]]]:
-    """Per table: rows, distinct keys, and the newest few rows without anything about a person."""
+@dataclass(frozen=True)
+class _Table:
+    """`duplicates` is None where nothing changed, so that a refresh costs what changed and not what exists."""
+
+    rows: int
+    duplicates: int | None
+    preview: list[dict[str, Any]]
+
+
+def _look(ledgerline: Pipeline, names: list[str], report: "SyncReport") -> dict[str, _Table]:
+    """Each table as it is now, with its newest few rows without anything about a person."""
     found = {}
     with ledgerline.warehouse.connect(read_only=True) as con:
         for name in names:
+            row = report.objects.get(name)
+            changed = row is None or row.inserted or row.changed or row.deleted
+            key = "count(*) - count(DISTINCT (account_id, livemode, id))" if changed else "NULL"
+            rows, duplicates = con.execute(f'SELECT count(*), {key} FROM stripe."{name}"').fetchone() or (0, None)
             shown = [c.name for c in columns(name) if _harmless(c.name, c.duckdb_type)]
-            total, keys = con.execute(
-                f"SELECT count(*), count(DISTINCT (account_id, livemode, id)) FROM stripe.{name}"
-            ).fetchone() or (0, 0)
-            quoted = ", ".join('"' + column + '"' for column in shown)
-            rows = con.execute(
-                f"SELECT {quoted} FROM stripe.{name} ORDER BY _observed_at DESC, id LIMIT {PREVIEW_ROWS}"
+            listed = ", ".join('"' + column + '"' for column in shown)
+            newest = con.execute(
+                f'SELECT {listed} FROM stripe."{name}" ORDER BY _observed_at DESC, id LIMIT {PREVIEW_ROWS}'
             ).fetchall()
-            preview = [dict(zip(shown, (_cell(value) for value in row), strict=True)) for row in rows]
-            found[name] = (total, keys, preview)
+            preview = [dict(zip(shown, (_cell(value) for value in values), strict=True)) for values in newest]
+            found[name] = _Table(rows, duplicates, preview)
     return found
 
 
@@ -170,44 +180,33 @@ def _cell(value: Any) -> str | int:
     return value if isinstance(value, int) else "" if value is None else str(value)
 
 
-def _result(
-    name: str, row: "ObjectReport", total: int, keys: int, preview: list[dict[str, Any]]
-) -> dg.MaterializeResult:
-    metadata: dict[str, Any] = {
-        "dagster/row_count": total,
-        "state": row.state,
-        "received": row.received,
-        "inserted": row.inserted,
-        "changed": row.changed,
-        "deleted": row.deleted,
-        "requests": row.requests,
-    }
-    if row.seconds > 0 and row.received:
-        metadata["objects per second"] = round(row.received / row.seconds, 1)
-    if preview:
-        metadata["preview"] = dg.MetadataValue.table([dg.TableRecord(record) for record in preview])
-    return dg.MaterializeResult(
+def _result(name: str, row: "ObjectReport | None", table: _Table) -> dg.MaterializeResult:
+    metadata: dict[str, Any] = {"dagster/row_count": table.rows}
+    if row is not None:
+        metadata |= {"state": row.state, "received": row.received, "inserted": row.inserted}
+        metadata |= {"changed": row.changed, "deleted": row.deleted, "requests": row.requests}
+        if row.seconds > 0 and row.received:
+            metadata["objects per second"] = round(row.received / row.seconds, 1)
+    if table.preview:
+        metadata["preview"] = dg.MetadataValue.table([dg.TableRecord(record) for record in table.preview])
+    unique = dg.AssetCheckResult(
         asset_key=stripe_key(name),
-        metadata=metadata,
-        check_results=[
-            _readable(name, row),
-            dg.AssetCheckResult(
-                asset_key=stripe_key(name),
-                check_name=UNIQUE_KEY,
-                passed=total == keys,
-                metadata={"rows": total, "distinct keys": keys},
-            ),
-        ],
+        check_name=UNIQUE_KEY,
+        passed=not table.duplicates,
+        metadata={"duplicates": table.duplicates or 0, "counted": table.duplicates is not None},
+    )
+    return dg.MaterializeResult(
+        asset_key=stripe_key(name), metadata=metadata, check_results=[_readable(name, row), unique]
     )
 
 
-def _readable(name: str, row: "ObjectReport") -> dg.AssetCheckResult:
+def _readable(name: str, row: "ObjectReport | None") -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=stripe_key(name),
         check_name=READABLE,
         passed=not _unreadable(row),
-        description=row.message or None,
-        metadata={"state": row.state},
+        description=row.message or None if row is not None else None,
+        metadata={"state": row.state if row is not None else "read with its parent"},
     )
 
 
