@@ -18,7 +18,8 @@ def create_product(world: World, ids: list[str], params: Params) -> Object:
     if (wanted := forms.text(params, "id")) and world.store.get(wanted, "product"):
         raise ApiError(400, "Product already exists.", code="resource_already_exists", param="id")
     made = world.add(
-        "product", "prod", name=forms.text(params, "name"), description=forms.text(params, "description"), type="service",
+        "product", "prod", name=forms.text(params, "name"), description=forms.text(params, "description"),
+        type="service",
         active=_active(params), metadata=forms.metadata({}, params), updated=world.now, id=wanted,
     )  # fmt: skip
     world.emit("product.created", made)

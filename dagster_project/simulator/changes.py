@@ -5,6 +5,7 @@ The billing rules are the engine's own; here are only Stripe's parameters, refus
 
 from __future__ import annotations
 
+import heapq
 from typing import Any
 
 import msgspec
@@ -49,10 +50,25 @@ def delete_customer(world: World, ids: list[str], params: Params) -> Object:
         page, more = world.store.page("subscription", where=running, limit=100)
         for body in page:
             billing.end_subscription(world, the(world, msgspec.json.decode(body)["id"], "subscription"))
+    _stop_collecting(world, customer["id"])
     world.emit("customer.deleted", customer)
     tombstone = {"id": customer["id"], "object": "customer", "deleted": True}
     world.store.delete(customer["id"], tombstone, kind="customer")
     return tombstone
+
+
+def _stop_collecting(world: World, customer: str) -> None:
+    """Nobody is left to collect from: unpaid invoices stay as they are."""
+    unpaid: list[str] = []
+    more = True
+    while more:
+        page, more = world.store.page(
+            "invoice", where={"customer": customer, "status": ["draft", "open"]}, limit=100,
+            starting_after=unpaid[-1] if unpaid else None,
+        )  # fmt: skip
+        unpaid += [msgspec.json.decode(body)["id"] for body in page]
+    world._due[:] = [due for due in world._due if not set(unpaid) & {*map(str, due[3])}]
+    heapq.heapify(world._due)
 
 
 def _customer_fields(customer: Object, params: Params) -> Object:
@@ -195,6 +211,8 @@ def pay_invoice(world: World, ids: list[str], params: Params) -> Object:
     """Try to collect now. Raises ApiError 402 when the card is declined."""
     forms.only(params)
     invoice = the(world, ids[0], "invoice")
+    if world.the(invoice["customer"]).get("deleted"):
+        raise ApiError(400, "This invoice can no longer be paid: its customer was deleted.")
     if invoice["status"] == "draft":
         billing.finalize(world, invoice)
     elif invoice["status"] == "open":

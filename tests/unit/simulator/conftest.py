@@ -101,6 +101,16 @@ def business(history: Path, tmp_path: Path, start: Callable[..., Simulator]) -> 
     return start(Path(shutil.copy(history, tmp_path / "state.sqlite")))
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """An empty account for all tests that leave nothing in it."""
+    store = Store(tmp_path_factory.mktemp("shared") / "state.sqlite")
+    world = World(store)
+    with _Thread(create_app(store, world, Options())) as base_url:
+        yield Simulator(base_url, store, world)
+    store.close()
+
+
 @pytest.fixture
 def account(start: Callable[..., Simulator]) -> Simulator:
     """An empty account."""

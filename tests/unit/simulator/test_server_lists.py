@@ -129,7 +129,8 @@ def get(business, path: str) -> dict[str, Any]:
 
 
 PARENTS = {
-    "customer": "customer", "transfer": None, "application_fee": None, "invoice": "invoice", "credit_note": "credit_note",
+    "customer": "customer", "transfer": None, "application_fee": None, "invoice": "invoice",
+    "credit_note": "credit_note",
     "account": "account", "checkout.session": "checkout.session", "billing.meter": "billing.meter",
     "payment_link": "payment_link", "quote": "quote", "charge": "charge",
 }  # fmt: skip
