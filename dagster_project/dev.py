@@ -126,24 +126,27 @@ def _children(settings: Settings) -> list[Child]:
 def _watch(children: Sequence[Child], environ: dict[str, str], stopping: threading.Event) -> int:
     width = max(len(child.name) for child in children)
     began = time.monotonic()
-    waited_for = next(child for child in children if child.name == "ui")
-    announced = False
+    by_name = {child.name: child for child in children}
+    ui, simulator = by_name["ui"], by_name.get("simulator")
+    waiting = [child for child in children if child.name == "receiver" and simulator is not None]
     for child in children:
-        child.start(environ, width)
-        # The receiver asks the simulator for its endpoint, so the simulator has to answer first.
-        if child.name == "simulator":
-            _wait_for_port(child, stopping)
+        if child not in waiting:
+            child.start(environ, width)
+    announced = False
     while not stopping.wait(0.2):
         for child in children:
             if (status := child.ended) is not None:
                 print(f"ledgerline: {child.name} ended with status {status}; stopping the others.", flush=True)
                 return 1
-        if not announced and _answers(waited_for.port or 0):
+        # The receiver asks the simulator for its endpoint's secret, so the simulator has to answer first.
+        if waiting and simulator is not None and _listens(simulator.port or 0):
+            waiting.pop().start(environ, width)
+        if not announced and _answers(ui.port or 0):
             announced = True
             _announce(children, time.monotonic() - began)
         if not announced and time.monotonic() - began > READY_WITHIN:
             raise LedgerlineError(
-                f"The Dagster UI does not answer on port {waited_for.port} after {READY_WITHIN:.0f} s.",
+                f"The Dagster UI does not answer on port {ui.port} after {READY_WITHIN:.0f} s.",
                 "Read its lines above; `dagster definitions validate -w workspace.yaml` checks what it loads.",
             )
     print("ledgerline: stopping.", flush=True)
@@ -163,12 +166,9 @@ def _relay(stream: IO[str], name: str, width: int) -> None:
             print(f"{name:<{width}} | {line.rstrip()}", flush=True)
 
 
-def _wait_for_port(child: Child, stopping: threading.Event) -> None:
-    deadline = time.monotonic() + READY_WITHIN
-    while time.monotonic() < deadline and child.ended is None and not stopping.wait(0.1):
-        with socket.socket() as probe:
-            if probe.connect_ex((HOST, child.port or 0)) == 0:
-                return
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _answers(port: int) -> bool:
