@@ -47,6 +47,7 @@ class StripeObject:
     events: tuple[str, ...] = ()
     marks: Mapping[str, str] | None = None
     tombstone: bool = False
+    silent: bool = False
     open_sql: str | None = None
     relist_hours: int | None = None
     history: bool = False

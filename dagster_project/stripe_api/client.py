@@ -1,0 +1,276 @@
+"""GET requests to Stripe at the pinned version, with what the official SDK leaves to the caller: pace, 429, long backoff.
+
+Pages never become SDK objects: `msgspec` cuts a page into its objects and keeps Stripe's own bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from dagster_project.errors import StripeAnswerError, StripeAuthError, StripePermissionError, StripeUnreachable
+from dagster_project.settings import Account
+from dagster_project.stripe_api.catalog import API_VERSION, CATALOGUE, StripeObject
+from dagster_project.stripe_api.governor import IN_FLIGHT, Governor
+
+_TRIES = 6
+_TRIES_429 = 40
+_TIMEOUT = aiohttp.ClientTimeout(total=80, connect=20)
+
+
+class Nested(msgspec.Struct):
+    """The head of an embedded list."""
+
+    has_more: bool = False
+    url: str = ""
+
+
+class _Envelope(msgspec.Struct):
+    object: str
+    data: list[msgspec.Raw]
+    has_more: bool
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    code: str | None = None
+    param: str | None = None
+    type: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    error: _Error
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A body with the time (Stripe's clock) when the request started, as far as the `Date` header tells."""
+
+    body: bytes
+    asked_at: datetime
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Page:
+    lines: list[bytes]
+    heads: list[Any]
+    has_more: bool
+    asked_at: datetime
+    request: dict[str, Any]
+
+
+@cache
+def _head(name: str) -> msgspec.json.Decoder[Any]:
+    """Decodes only what paging needs: id, created and the heads of embedded lists that may go on."""
+    row = CATALOGUE[name]
+    fields: list[Any] = [("id", str | None, None), (row.created_field, int | None, None), ("deleted", bool, False)]
+    for child in CATALOGUE.values():
+        if child.parent == row.name and child.parent_field:
+            fields.append((child.parent_field, Nested | None, None))
+    return msgspec.json.Decoder(msgspec.defstruct(f"Head_{row.name}", fields))
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_refusal = msgspec.json.Decoder(_Refusal)
+
+
+class StripeClient:
+    """One account (or one connected account of it); use as an async context manager. Counts in `governor.requests`."""
+
+    def __init__(self, account: Account, api_base: str, governor: Governor, *, connected: str | None = None) -> None:
+        self.account, self.api_base, self.governor = account, api_base.rstrip("/"), governor
+        self._headers = {"Authorization": f"Bearer {account.key}", "Stripe-Version": API_VERSION}
+        if connected:
+            self._headers["Stripe-Account"] = connected
+        self.clock: datetime = datetime.now(UTC)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> StripeClient:
+        connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
+        self._flight = asyncio.Semaphore(IN_FLIGHT)
+        self._session = aiohttp.ClientSession(
+            headers=self._headers, connector=connector, timeout=_TIMEOUT, trust_env=True
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def page(self, row: StripeObject, path: str, params: Mapping[str, Any]) -> Page:
+        """One list page of objects of `row`.
+
+        Raises StripeAnswerError for an answer that is no list, an object without id, or `has_more` with no data.
+        """
+        query: list[tuple[str, str]] = [("limit", "100"), *_flat(params), *(("expand[]", f"data.{e}") for e in row.expand)]
+        answer = await self.get(path, query)
+        try:
+            envelope = _envelope.decode(answer.body)
+            heads = [_head(row.name).decode(item) for item in envelope.data]
+        except msgspec.MsgspecError as error:
+            raise StripeAnswerError(
+                f"{row.name}: {path} did not answer with a list ({error}).",
+                "Check STRIPE_API_BASE.", request_id=answer.request_id,
+            ) from error  # fmt: skip
+        if envelope.has_more and not heads:
+            raise StripeAnswerError(
+                f"{row.name}: {path} says that there is more and sends nothing.", "Run again; nothing was skipped.",
+                request_id=answer.request_id,
+            )  # fmt: skip
+        request = {"path": path, "params": dict(query), "request_id": answer.request_id, "rows": len(heads)}
+        lines = [msgspec.json.format(bytes(item), indent=-1) for item in envelope.data]
+        return Page(lines, heads, envelope.has_more, answer.asked_at, request)
+
+    def head(self, row: StripeObject, line: bytes | msgspec.Raw) -> Any:
+        """`id`, `created`, `deleted` and the embedded lists of an object; raises msgspec.MsgspecError for no object."""
+        try:
+            return _head(row).decode(line)
+        except msgspec.ValidationError:
+            # A field where a list is expected holds something else, as servers of older versions may send.
+            plain: dict[str, Any] = msgspec.json.decode(line, type=dict)
+            fields = _head(row).type.__struct_fields__
+            odd = {name: None if isinstance(plain.get(name), str | list) and name != "id" else plain.get(name) for name in fields}
+            return msgspec.convert({**odd, "deleted": bool(plain.get("deleted"))}, _head(row).type)
+
+    async def one(self, row: StripeObject, path: str) -> tuple[bytes | None, Answer | None]:
+        """An object by its path, compact; (None, None) when Stripe says that it does not exist."""
+        try:
+            answer = await self.get(path, [("expand[]", name) for name in row.expand])
+        except StripeAnswerError as error:
+            if error.status == 404:
+                return None, None
+            raise
+        return msgspec.json.format(answer.body, indent=-1), answer
+
+    async def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Answer:
+        """The body of a GET that Stripe answered with 200 and JSON.
+
+        Raises StripeAuthError (401), StripePermissionError (403), StripeAnswerError (other refusals, no JSON) and
+        StripeUnreachable; retries what is safe.
+        """
+        if self._session is None:
+            raise RuntimeError("use the client as an async context manager")
+        endpoint = re.sub(r"/(?=[^/]*\d)[^/]{6,}(?=/|$)", "/{id}", path.removeprefix("/v1"))
+        tries = refused = 0
+        while True:
+            await self.governor.turn(endpoint)
+            async with self._flight:
+                asked = self.clock
+                try:
+                    async with self._session.get(f"{self.api_base}{path}", params=query) as answer:
+                        body = await answer.read()
+                        status, headers = answer.status, answer.headers
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    tries += 1
+                    first = isinstance(error, aiohttp.ClientConnectorError) and tries >= 3
+                    if tries >= _TRIES or first:
+                        raise StripeUnreachable(
+                            f"{self.api_base} does not answer ({type(error).__name__} on {path}).",
+                            "Check STRIPE_API_BASE, the network, HTTPS_PROXY and SSL_CERT_FILE.",
+                        ) from error
+                    await asyncio.sleep(_pause(tries))
+                    continue
+            self._tell_time(headers.get("Date"))
+            request_id = headers.get("Request-Id", "")
+            if status == 200:
+                if body[:1] in (b"{", b" ", b"\n") and _is_json(body):
+                    self.governor.answered(endpoint)
+                    return Answer(body, asked, request_id)
+                tries += 1
+                if tries >= 3:
+                    raise StripeAnswerError(
+                        f"{path} answered with something that is no JSON or is cut short.",
+                        "Check that STRIPE_API_BASE leads to Stripe; otherwise run again.", request_id=request_id,
+                    )  # fmt: skip
+            elif status == 429:
+                refused += 1
+                self.governor.refused(endpoint, headers.get("Stripe-Rate-Limited-Reason", ""))
+                if refused >= _TRIES_429:
+                    raise StripeAnswerError(
+                        f"{path} was refused {refused} times for its rate (429).", "Run again later, or at a quieter hour.",
+                        status=429, request_id=request_id,
+                    )  # fmt: skip
+                tries = 0
+                await asyncio.sleep(_pause(min(refused, 4)) / 2)
+                continue
+            elif status in (409, 424) or status >= 500:
+                tries += 1
+                if tries >= _TRIES:
+                    raise StripeAnswerError(
+                        f"{path} failed {tries} times (HTTP {status}{_reason(body)}).", "Run again later.",
+                        status=status, request_id=request_id,
+                    )  # fmt: skip
+            else:
+                raise self._refusal(path, status, body, request_id)
+            await asyncio.sleep(_pause(tries))
+
+    def _refusal(self, path: str, status: int, body: bytes, request_id: str) -> Exception:
+        name = self.account.name
+        if status == 401:
+            return StripeAuthError(
+                f"The key of account {name!r} is not accepted.", "Set a valid key; `ledgerline doctor` checks it.",
+                status=status, request_id=request_id,
+            )  # fmt: skip
+        if status == 403:
+            return StripePermissionError(
+                f"The key of account {name!r} may not read {path}{_reason(body)}.", "Give it read permission there.",
+                status=status, request_id=request_id,
+            )  # fmt: skip
+        if not _is_json(body):
+            return StripeUnreachable(
+                f"{self.api_base} answers, but not as Stripe does (HTTP {status} on {path}).", "Check STRIPE_API_BASE.",
+                status=status, request_id=request_id,
+            )  # fmt: skip
+        return StripeAnswerError(
+            f"{path} was refused (HTTP {status}{_reason(body)}).", "See Stripe's message.", status=status, request_id=request_id
+        )
+
+    def _tell_time(self, date: str | None) -> None:
+        if date:
+            try:
+                self.clock = max(self.clock, parsedate_to_datetime(date)) if self._told else parsedate_to_datetime(date)
+                self._told = True
+            except ValueError:
+                return
+
+    _told = False
+
+
+def _flat(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in params.items() if value is not None]
+
+
+def _pause(tries: int) -> float:
+    """Exponential with full jitter, at most 16 s."""
+    return float(min(16.0, 0.5 * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+def _reason(body: bytes) -> str:
+    try:
+        error = _refusal.decode(body).error
+    except msgspec.MsgspecError:
+        return ""
+    return f": {error.message}" if error.message else ""

@@ -1,0 +1,203 @@
+"""How each strategy of the catalogue reads objects of one account and lands them. Knows nothing of the warehouse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dagster_project.errors import StripeAnswerError
+from dagster_project.stripe_api.catalog import API_VERSION, CATALOGUE, StripeObject
+from dagster_project.stripe_api.client import Page, StripeClient
+from dagster_project.stripe_api.landing import Batch, Landing
+from dagster_project.stripe_api.ranges import WORKERS, read_window
+
+_FLUSH = 2_000  # rows in a landed file
+
+
+@dataclass
+class Sink:
+    """Collects pages of one object and lands them in files of a few thousand rows."""
+
+    landing: Landing
+    row: StripeObject
+    account_id: str
+    livemode: bool
+    batches: list[Batch] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    lines: list[bytes] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    asked_at: datetime | None = None
+    continued: list[tuple[StripeObject, str, str]] = field(default_factory=list)  # child, parent id, url
+    sibling: Callable[[StripeObject], Sink] | None = None  # where rows of another object go
+
+    def take(self, page: Page, source: str = "list") -> None:
+        """Keep a page; remembers embedded lists that go on beyond their first page."""
+        for head in page.heads:
+            if head.id:
+                self.ids.add(head.id)
+            for child in CATALOGUE.values():
+                if child.parent == self.row.name and child.parent_field:
+                    nested = getattr(head, child.parent_field, None)
+                    if nested is not None and nested.has_more and head.id:
+                        self.continued.append((child, head.id, nested.url))
+        self.add(page.lines, page.asked_at, page.request, source)
+
+    def add(self, lines: list[bytes], asked_at: datetime, request: dict[str, Any], source: str) -> None:
+        self.lines += lines
+        self.requests.append(request)
+        self.asked_at = min(self.asked_at or asked_at, asked_at)
+        if len(self.lines) >= _FLUSH:
+            self.flush(source)
+
+    def flush(self, source: str = "list") -> None:
+        if self.lines and self.asked_at:
+            self.batches.append(
+                self.landing.write(
+                    object=self.row.name, account_id=self.account_id, livemode=self.livemode, source=source,
+                    observed_at=self.asked_at, lines=self.lines, requests=self.requests, api_version=API_VERSION,
+                )  # fmt: skip
+            )
+        self.lines, self.requests, self.asked_at = [], [], None
+
+    def complete_list(self, row: StripeObject, parent: str, pages: list[Page]) -> None:
+        """Land all pages of one parent's list as one file: a half-read set is never landed."""
+        self.batches.append(
+            self.landing.write(
+                object=row.name, account_id=self.account_id, livemode=self.livemode, source="list", parent=parent,
+                observed_at=pages[0].asked_at, lines=[line for page in pages for line in page.lines],
+                requests=[page.request for page in pages], api_version=API_VERSION,
+            )  # fmt: skip
+        )
+
+
+async def by_window(client: StripeClient, sink: Sink, low: int, high: int, source: str = "list") -> str:
+    """All objects created in [low, high]; '' or a note when the API has no `created` filter and a plain list was read."""
+    row = sink.row
+    assert row.path is not None
+    try:
+        for params in row.lists:
+            small = high - low < 7 * 86_400
+            await read_window(
+                client, row, row.path, params, low, high, lambda page: sink.take(page, source), workers=1 if small else WORKERS
+            )  # fmt: skip
+    except BaseExceptionGroup as group:
+        error = first_of(group)
+        if not isinstance(error, StripeAnswerError) or error.status not in (400, 500):
+            raise
+        await by_chain(client, sink, source)
+        sink.flush(source)
+        return f"no `created` filter here ({error.message}); read as one list"
+    sink.flush(source)
+    return ""
+
+
+def first_of(group: BaseException) -> BaseException:
+    """The first real error inside nested exception groups."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
+async def by_chain(client: StripeClient, sink: Sink, source: str = "list") -> None:
+    """The whole list by one cursor chain."""
+    row = sink.row
+    assert row.path is not None
+    for params in row.lists:
+        async for page in pages(client, row, row.path, params):
+            sink.take(page, source)
+    sink.flush(source)
+
+
+async def pages(client: StripeClient, row: StripeObject, path: str, params: Mapping[str, Any]) -> Any:
+    """The pages of a list, following its cursor to the end."""
+    after: str | None = None
+    while True:
+        page = await client.page(row, path, {**params, "starting_after": after})
+        yield page
+        if not page.has_more:
+            return
+        last = page.heads[-1].id
+        if last is None or last == after:
+            raise StripeAnswerError(f"{row.name}: {path} does not go on after {after}.", "Run again; nothing was skipped.")
+        after = last
+
+
+async def by_id(client: StripeClient, sink: Sink, ids: Iterable[str]) -> None:
+    """Single objects again; what Stripe no longer has is landed as absent."""
+    row = sink.row
+    assert row.path is not None
+    absent: list[bytes] = []
+
+    async def one(id: str) -> None:
+        line, answer = await client.one(row, f"{row.path}/{id}")
+        if line is None or answer is None:
+            if row.tombstone:
+                absent.append(msgspec.json.encode({"id": id, "object": row.kinds[0], "deleted": True}))
+            return
+        sink.ids.add(id)
+        sink.add([line], answer.asked_at, {"path": f"{row.path}/{id}", "request_id": answer.request_id, "rows": 1}, "read")
+
+    async with asyncio.TaskGroup() as group:
+        for id in sorted(ids):
+            group.create_task(one(id))
+    sink.flush("read")
+    if absent:
+        sink.add(absent, client.clock, {"path": row.path, "rows": len(absent)}, "absent")
+        sink.flush("absent")
+
+
+async def nested(client: StripeClient, sink: Sink) -> None:
+    """Embedded lists of the pages in `sink` that go on beyond the first page, read to their end."""
+    seen = {(child.name, parent): (child, parent, url) for child, parent, url in sink.continued}
+
+    async def one(child: StripeObject, parent: str, url: str) -> None:
+        path, _, query = url.partition("?")
+        params = dict(part.split("=", 1) for part in query.split("&") if "=" in part)
+        found = [page async for page in pages(client, child, path, params)]
+        if found and found[0].lines and sink.sibling:
+            sink.sibling(child).complete_list(child, parent, found)
+
+    async with asyncio.TaskGroup() as group:
+        for child, parent, url in seen.values():
+            group.create_task(one(child, parent, url))
+    sink.continued.clear()
+
+
+async def of_parents(client: StripeClient, sink: Sink, parents: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """A request (or chain) per parent: (parent id, further query parameters)."""
+    row = sink.row
+    assert row.path is not None
+
+    async def one(parent: str, params: Mapping[str, Any]) -> None:
+        path = str(row.path).replace("{parent}", parent)
+        query = {row.parent_param: parent, **params} if row.parent_param else dict(params)
+        found = [page async for page in pages(client, row, path, query)]
+        lines = [line for page in found for line in page.lines]
+        if lines and params:  # several requests share the parent, so none of them is its complete set
+            sink.add(lines, found[0].asked_at, found[0].request, "list")
+        elif lines:
+            sink.complete_list(row, parent, found)
+
+    async with asyncio.TaskGroup() as group:
+        for parent, params in parents:
+            group.create_task(one(parent, params))
+    sink.flush("list")
+
+
+async def payout_batch(client: StripeClient, sink: Sink, payouts: Iterable[str]) -> None:
+    """Which balance transactions each automatic payout settled: https://docs.stripe.com/payouts/reconciliation."""
+    row = CATALOGUE["balance_transactions"]
+
+    async def one(payout: str) -> None:
+        found = [page async for page in pages(client, row, "/v1/balance_transactions", {"payout": payout})]
+        if found and found[0].lines:
+            sink.complete_list(row, payout, found)
+
+    async with asyncio.TaskGroup() as group:
+        for payout in payouts:
+            group.create_task(one(payout))
