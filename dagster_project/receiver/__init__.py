@@ -1,0 +1,1 @@
+"""HTTP in: Stripe's webhooks are verified, stored and answered. Nothing here opens the warehouse."""
