@@ -64,15 +64,14 @@ class Sink:
             )
         self.lines, self.requests, self.asked_at = [], [], None
 
-    def complete_list(self, row: StripeObject, parent: str, pages: list[Page]) -> None:
-        """Land all pages of one parent's list as one file: a half-read set is never landed."""
-        self.batches.append(
-            self.landing.write(
-                object=row.name, account_id=self.account_id, livemode=self.livemode, source="list", parent=parent,
-                observed_at=pages[0].asked_at, lines=[line for page in pages for line in page.lines],
-                requests=[page.request for page in pages], api_version=API_VERSION,
-            )  # fmt: skip
-        )
+    def complete_list(self, parent: str, found: list[Page]) -> None:
+        """Keep all pages of one parent's list together: a half-read set is never landed.
+
+        The manifest's requests say which lines are whose: `parent` and `rows`, in the order of the lines.
+        """
+        lines = [line for page in found for line in page.lines]
+        request = {**found[0].request, "parent": parent, "rows": len(lines), "pages": len(found)}
+        self.add(lines, found[0].asked_at, request, "list")
 
 
 async def by_window(client: StripeClient, sink: Sink, low: int, high: int, source: str = "list") -> str:
@@ -160,11 +159,14 @@ async def nested(client: StripeClient, sink: Sink) -> None:
         params = dict(part.split("=", 1) for part in query.split("&") if "=" in part)
         found = [page async for page in pages(client, child, path, params)]
         if found and found[0].lines and sink.sibling:
-            sink.sibling(child).complete_list(child, parent, found)
+            sink.sibling(child).complete_list(parent, found)
 
     async with asyncio.TaskGroup() as group:
         for child, parent, url in seen.values():
             group.create_task(one(child, parent, url))
+    for child, _, _ in seen.values():
+        if sink.sibling:
+            sink.sibling(child).flush()
     sink.continued.clear()
 
 
@@ -181,7 +183,7 @@ async def of_parents(client: StripeClient, sink: Sink, parents: Iterable[tuple[s
         if lines and params:  # several requests share the parent, so none of them is its complete set
             sink.add(lines, found[0].asked_at, found[0].request, "list")
         elif lines:
-            sink.complete_list(row, parent, found)
+            sink.complete_list(parent, found)
 
     async with asyncio.TaskGroup() as group:
         for parent, params in parents:
@@ -196,8 +198,9 @@ async def payout_batch(client: StripeClient, sink: Sink, payouts: Iterable[str])
     async def one(payout: str) -> None:
         found = [page async for page in pages(client, row, "/v1/balance_transactions", {"payout": payout})]
         if found and found[0].lines:
-            sink.complete_list(row, payout, found)
+            sink.complete_list(payout, found)
 
     async with asyncio.TaskGroup() as group:
         for payout in payouts:
             group.create_task(one(payout))
+    sink.flush()

@@ -98,22 +98,26 @@ def _by_shape(batches: list[Batch]) -> list[list[Batch]]:
 def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch]) -> None:
     """`temp.stage`: the newest observation per key, typed, in landed order `_n`."""
     con.execute(
-        "create or replace temp table file (path varchar, account_id varchar, livemode boolean, parent varchar, "
+        "create or replace temp table file (path varchar, account_id varchar, livemode boolean, "
         "source varchar, api_version varchar, observed_at timestamptz, n bigint)"
     )
     con.executemany(
-        "insert into temp.file values (?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into temp.file values (?, ?, ?, ?, ?, ?, ?)",
         [
-            [str(b.path), b.account_id, b.livemode, b.parent, b.source, b.api_version, b.observed_at, n]
+            [str(b.path), b.account_id, b.livemode, b.source, b.api_version, b.observed_at, n]
             for n, b in enumerate(batches)
         ],
     )
+    con.execute("create or replace temp table part (path varchar, first bigint, last bigint, parent varchar)")
+    parts = [[str(b.path), *part] for b in batches for part in _parts(b)]
+    if parts:
+        con.executemany("insert into temp.part values (?, ?, ?, ?)", parts)
     parent = row.parent_column
     own = {column.name for column in columns(row.name)}
-    given = {parent: f'coalesce(t."{parent}"::varchar, f.parent)'} if parent and parent in own else {}
+    given = {parent: f'coalesce(t."{parent}"::varchar, p.parent)'} if parent and parent in own else {}
     if parent in own and next(c for c in columns(row.name) if c.name == parent).type == "ref":
         given = {}  # a reference is always there when Stripe names it
-    extra = f'f.parent as "{parent}", ' if parent and parent not in own else ""
+    extra = f'p.parent as "{parent}", ' if parent and parent not in own else ""
     paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches)
     con.execute(
         f"""
@@ -122,12 +126,14 @@ def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batc
             select json, filename, row_number() over () as _line
             from read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)
         ),
+        counted as (select *, _line - min(_line) over (partition by filename) + 1 as _in_file from line),
         typed as (
             select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload, f.api_version as _api_version,
                    f.observed_at as _observed_at, f.source as _source, null::timestamptz as _deleted_at,
-                   coalesce(t.deleted, false) as _deleted, f.parent as _parent, f.n as _file, line._line as _n
-            from line
+                   coalesce(t.deleted, false) as _deleted, p.parent as _parent, f.n as _file, line._line as _n
+            from counted as line
             join temp.file as f on f.path = line.filename
+            left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
             cross join lateral (select json_transform(line.json, {structure(row)}) as t)
         )
         select * from typed
@@ -141,6 +147,16 @@ def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batc
         )
 
 
+def _parts(batch: Batch) -> list[tuple[int, int, str]]:
+    """(first line, last line, parent) of every complete child list in a file, lines counted from 1."""
+    parts, line = [], 0
+    for request in batch.requests:
+        if request.get("parent"):
+            parts.append((line + 1, line + request["rows"], request["parent"]))
+        line += request["rows"]
+    return parts or ([(1, batch.rows, batch.parent)] if batch.parent else [])
+
+
 def _apply(
     con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult, *, absent: bool, parents: Sequence[Batch]
 ) -> None:
@@ -151,7 +167,7 @@ def _apply(
     result.inserted += inserted
     result.changed += changed
     result.deleted += deleted
-    if any(batch.parent for batch in parents) and row.parent_column and row.name != "balance_transactions":
+    if any(_parts(batch) for batch in parents) and row.parent_column and row.name != "balance_transactions":
         complete = "select distinct account_id, livemode, _parent as parent, _observed_at from temp.stage where _parent is not null"
         result.deleted += _drop_vanished(con, row, complete, "stage")
     if absent:
