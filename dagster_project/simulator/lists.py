@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,6 +26,7 @@ from dagster_project.simulator.store import INDEXED, Store
 
 Object = dict[str, Any]
 Predicate = Callable[[Object], bool]
+Special = Callable[[Store, "Query", Params, set[str]], None]
 _PAGING = ("limit", "starting_after", "ending_before", "expand")
 _OPERATORS: dict[str, Callable[[Any, int], bool]] = {
     "gt": lambda value, bound: value > bound,
@@ -119,6 +121,16 @@ def page(store: Store, asked: Query, at: Window, path_kind: str) -> tuple[list[b
         raise missing(path_kind, str(error.args[0]), param=param) from None
 
 
+# Embedded lists whose URL has their owner as a parameter: its further pages must keep it.
+_OWNERS = {"subscription_items": "subscription", "invoice_payments": "invoice"}
+
+
+def url_of(listing: Listing, path: str, params: Params) -> str:
+    """The `url` of a page."""
+    owner = _OWNERS.get(listing.name, "")
+    return f"{path}?{owner}={quote(params[owner])}" if owner in params else path
+
+
 def envelope(url: str, rows: Sequence[bytes], has_more: bool) -> bytes:
     """The list object around bodies that are already encoded."""
     more = b"true" if has_more else b"false"
@@ -142,6 +154,9 @@ def _defaults(store: Store, asked: Query, listing: Listing, params: Params) -> N
     """What a list hides unless it is asked for."""
     if listing.kind == "subscription" and "status" not in params:
         asked.where["not status"] = ["canceled"]
+    if listing.name == "accounts":
+        own = store.meta.get("account")
+        asked.predicates.append(lambda obj: obj["id"] != own)
     if listing.name == "reviews":
         asked.where["open"] = "true"
     if listing.name == "tax_ids" and "owner" not in params:
@@ -246,6 +261,21 @@ def _pending_items(store: Store, asked: Query, params: Params, failed: set[str])
     asked.predicates.append(lambda obj: (obj.get("invoice") is None) == pending)
 
 
+def _scheduled(store: Store, asked: Query, params: Params, failed: set[str]) -> None:
+    scheduled = forms.boolean(params["scheduled"], "scheduled")
+    asked.predicates.append(lambda obj: (obj["status"] == "not_started") == scheduled)
+
+
+def _bound(name: str, attribute: str, operator: str) -> Special:
+    """A parameter that is one end of a range of another attribute."""
+
+    def narrow(store: Store, asked: Query, params: Params, failed: set[str]) -> None:
+        bound = forms.integer(params[name], name)
+        asked.predicates.append(lambda obj: _OPERATORS[operator](obj[attribute], bound))
+
+    return narrow
+
+
 def _event_type(store: Store, asked: Query, params: Params, failed: set[str]) -> None:
     if "types" in params:
         raise ApiError(400, "You may only specify one of these parameters: type, types.")
@@ -268,11 +298,16 @@ def _delivery_success(store: Store, asked: Query, params: Params, failed: set[st
     asked.predicates.append(lambda obj: (obj["id"] not in failed) == delivered)
 
 
-_SPECIAL: dict[tuple[str, str], Callable[[Store, Query, Params, set[str]], None]] = {
+_SPECIAL: dict[tuple[str, str], Special] = {
     ("subscriptions", "status"): _subscription_status,
     ("invoices", "subscription"): _invoices_of_subscription,
     ("subscription_items", "subscription"): _items_of_subscription,
     ("invoice_items", "pending"): _pending_items,
+    ("subscription_schedules", "scheduled"): _scheduled,
+    ("billing_meter_event_summaries", "start_time"): _bound("start_time", "start_time", "gte"),
+    ("billing_meter_event_summaries", "end_time"): _bound("end_time", "end_time", "lte"),
+    ("payment_records", "created_after"): _bound("created_after", "created", "gt"),
+    ("payment_records", "created_before"): _bound("created_before", "created", "lt"),
     ("events", "type"): _event_type,
     ("events", "types"): _event_types,
     ("events", "delivery_success"): _delivery_success,

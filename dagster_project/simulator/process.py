@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster_project.errors import LedgerlineError, StripeUnreachable
-from dagster_project.simulator.server import port_in_use
+from dagster_project.simulator.server import ALREADY_RUNS, port_in_use
 
 _POLL_S = 0.05
 _STOP_S = 10.0
@@ -132,11 +132,13 @@ def _start(
                 started_here = running.pid == child.pid
                 _REAPED[child.pid] = child
                 return SimulatorHandle(running.base_url, started_here, running.pid)
-            if child.poll() is not None:
+            # One that somebody else has just started is waited for; it answers when its business is made.
+            if child.poll() is not None and ALREADY_RUNS not in log.read_text(encoding="utf-8", errors="replace"):
                 raise _failed(log, port)
             if time.monotonic() - quiet_since > timeout:
-                child.kill()
-                child.wait()
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()
                 raise LedgerlineError(f"The simulator did not start within {timeout:g} seconds.", f"See {log}.")
             time.sleep(_POLL_S)
 

@@ -74,7 +74,9 @@ def _list_of(listing: Listing) -> Callable[[Account, Call], bytes]:
         if listing.kind == "event" and any(parts[0] == "data" for parts in asked):
             raise expand.not_expandable("data.data")
         rows, more = lists.page(account.store, query, lists.window(call.params), listing.kind)
-        return lists.envelope(call.path, expand.rows(account.store, rows, asked), more)
+        return lists.envelope(
+            lists.url_of(listing, call.path, call.params), expand.rows(account.store, rows, asked), more
+        )
 
     return run
 

@@ -8,7 +8,9 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from dagster_project.simulator.routes import Account
 from dagster_project.simulator.store import Store
 from dagster_project.simulator.world import World
 
+ALREADY_RUNS = "already runs"
 DEFAULTS = {"seed": 7, "customers": 1500, "months": 24}
 
 
@@ -77,7 +80,7 @@ def serve(
     """
     folder = data_dir / "simulator"
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder, data_dir), _listening(host, port) as listener:
+    with _stopping_politely(), _only_one(folder, data_dir), _listening(host, port) as listener:
         port = listener.getsockname()[1]
         store = _prepared(folder, seed=seed, customers=customers, months=months, reset=reset)
         about = {"data_dir": str(data_dir.resolve()), "port": port}
@@ -87,8 +90,7 @@ def serve(
             app = create_app(store, World(store), Options(trouble, about))
             server = _Server(uvicorn.Config(app, **server_options()), record, port)
             print(f"Simulator of Stripe: http://{host}:{port} (data until {_day(store.now)}; Ctrl-C stops)", flush=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                server.run(sockets=[listener])
+            server.run(sockets=[listener])
         finally:
             record.unlink(missing_ok=True)
             store.close()
@@ -137,13 +139,29 @@ def _protocol() -> Any:
 
 
 @contextlib.contextmanager
+def _stopping_politely() -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C. uvicorn raises the signal once more when it has stopped, which would end the process
+    before the state is closed."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def _only_one(folder: Path, data_dir: Path) -> Iterator[None]:
     with (folder / "server.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise LedgerlineError(
-                f"A simulator of {data_dir} already runs.",
+                f"A simulator of {data_dir} {ALREADY_RUNS}.",
                 "Use that one, or stop it first.",
             ) from None
         yield
@@ -174,11 +192,12 @@ def _prepared(folder: Path, *, seed: int | None, customers: int | None, months: 
     path = folder / "state.sqlite"
     wanted = {"seed": seed, "customers": customers, "months": months}
     if path.exists() and not reset:
+        _readable(path).close()
         store = Store(path)
         has = {name: store.meta.get(name) for name in wanted}
-        if all(value is None or value == has[name] for name, value in wanted.items()):
-            return store
         store.close()
+        if all(value is None or value == has[name] for name, value in wanted.items()):
+            return _opened(path)
         print(f"The simulator's business on disk is {_words(has)}; another one was asked for, so it is replaced.")
     asked = {name: DEFAULTS[name] if value is None else value for name, value in wanted.items()}
     print(f"Making the simulator's business ({_words(asked)}) …", flush=True)
@@ -190,7 +209,27 @@ def _prepared(folder: Path, *, seed: int | None, customers: int | None, months: 
     store.close()
     _forget(path)
     making.replace(path)
+    return _opened(path)
+
+
+def _opened(path: Path) -> Store:
+    """With statistics, without which SQLite reads a whole kind to find one customer's rows (14 against 0.05 ms)."""
+    with contextlib.closing(_readable(path)) as connection:
+        connection.execute("analyze")
     return Store(path)
+
+
+def _readable(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("select count(*) from sqlite_master")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise LedgerlineError(
+            f"The simulator's state {path} cannot be read: {error}.",
+            "Make it anew with `ledgerline simulator --reset`.",
+        ) from None
+    return connection
 
 
 def _forget(path: Path) -> None:
