@@ -1,4 +1,4 @@
-"""Opening the ops database: create it, refuse what a newer Ledgerline made, and write in short exclusive transactions."""
+"""Opening the ops database: create it, refuse what a newer Ledgerline made, write in short exclusive transactions."""
 
 from __future__ import annotations
 

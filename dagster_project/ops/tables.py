@@ -167,5 +167,5 @@ decision = Table(
     Column("at", Utc, nullable=False),
 )
 
-# Not yet over: these hold back later effects of their lane. An unsure one counts while it will be settled without a person.
+# Not yet over: these hold back later effects of their lane.
 OPEN = ("ready", "waiting", "held", "sending")

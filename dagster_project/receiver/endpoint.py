@@ -6,7 +6,13 @@ from typing import Any
 
 import stripe
 
-from dagster_project.errors import StripeAnswerError, StripeAuthError, StripePermissionError, StripeUnreachable, UsageError
+from dagster_project.errors import (
+    StripeAnswerError,
+    StripeAuthError,
+    StripePermissionError,
+    StripeUnreachable,
+    UsageError,
+)
 from dagster_project.receiver.secrets import keep, kept
 from dagster_project.settings import Settings
 

@@ -30,6 +30,6 @@ def keep(settings: Settings, url: str, secret: str) -> None:
     file = secret_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".secret-{os.getpid()}")
-    with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.writelines(f"{each} {of}\n" for of, each in {**kept(settings), url: secret}.items())
     draft.replace(file)

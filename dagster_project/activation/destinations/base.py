@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-# keyed: resend with the same key; upsert: resend, it lands on the same record; probe: ask first; blind: a person decides.
+# keyed: resend with the same key; upsert: resend, it lands on the same record; probe: ask first; blind: a person
+# decides.
 Recovery = Literal["keyed", "upsert", "probe", "blind"]
 
 
@@ -25,11 +26,13 @@ class Outgoing:
 
 
 class NotApplied(Exception):
-    """Certainly not applied: try again later. `retry_after` is in seconds, as the destination asked."""
+    """Certainly not applied: try again later. `retry_after` is in seconds, as the destination asked; `pause` means that
+    the others would fare the same, so they are left for the next time."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, pause: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.pause = pause or retry_after is not None
 
 
 class Permanent(Exception):
@@ -41,7 +44,8 @@ class Unknown(Exception):
 
 
 class Destination:
-    """Sends effects. `batch` is how many one claim takes; `send_many` is atomic: all of them, or an error for all.
+    """Sends effects. `batch` is how many one claim takes. A destination implements `send` or, where many go in one
+    step, `send_many`: an error that it raises holds for all of them, one that it returns for that effect alone.
 
     An error other than those above counts as Unknown: only what certainly did not arrive may be sent again unasked.
     """
@@ -56,9 +60,12 @@ class Destination:
 
     def send(self, effect: Outgoing) -> str | None:
         """Apply one effect; the id of what it became there. Raises NotApplied, Permanent, Unknown."""
-        return self.send_many([effect])[0]
+        [result] = self.send_many([effect])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def send_many(self, effects: Sequence[Outgoing]) -> list[str | None]:
+    def send_many(self, effects: Sequence[Outgoing]) -> list[str | Exception | None]:
         """Apply the effects of one claim; their ids there, in order."""
         return [self.send(effect) for effect in effects]
 

@@ -73,15 +73,16 @@ class ErpJournal(Destination):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def send_many(self, effects: Sequence[Outgoing]) -> list[str | None]:
-        new = [_entry(effect) for effect in effects]
+    def send_many(self, effects: Sequence[Outgoing]) -> list[str | Exception | None]:
+        results = [_entry(effect) for effect in effects]
+        new = [entry for entry in results if isinstance(entry, Entry)]
         with self._locked():
             entries = {entry.effect_id: entry for entry in self.entries()}
             entries.update((entry.effect_id, entry) for entry in new)
             ordered = sorted(entries.values(), key=lambda entry: (entry.date, entry.reference, entry.effect_id))
             write_atomic(self.folder / "journal.beancount", _beancount(ordered))
             write_atomic(self.folder / "journal.csv", _csv(ordered))
-        return [entry.reference for entry in new]
+        return [result.reference if isinstance(result, Entry) else result for result in results]
 
     def entries(self) -> list[Entry]:
         """What the journal holds."""
@@ -116,8 +117,8 @@ class ErpJournal(Destination):
             yield
 
 
-def _entry(effect: Outgoing) -> Entry:
-    """Raises Permanent when the entry is incomplete or does not balance."""
+def _entry(effect: Outgoing) -> Entry | Permanent:
+    """The entry, or why it cannot be one: something is missing or it does not balance."""
     payload: dict[str, Any] = effect.payload
     try:
         lines = tuple(
@@ -129,7 +130,7 @@ def _entry(effect: Outgoing) -> Entry:
             reference=str(payload["reference"]),
             number=str(payload.get("number") or ""),
             customer_id=str(payload.get("customer_id") or ""),
-            narration=str(payload.get("narration") or ""),
+            narration=_no_formula(str(payload.get("narration") or "")),
             currency=str(payload["currency"]).upper(),
             exponent=int(payload["exponent"]),
             account_id=str(payload.get("account_id") or ""),
@@ -137,11 +138,16 @@ def _entry(effect: Outgoing) -> Entry:
             lines=tuple(line for line in lines if line.debit or line.credit),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise Permanent(f"The journal entry of {effect.key} is incomplete: {error!r}") from error
+        return Permanent(f"The journal entry of {effect.key} is incomplete: {error!r}")
     debit, credit = sum(line.debit for line in lines), sum(line.credit for line in lines)
     if debit != credit:
-        raise Permanent(f"The journal entry of {effect.key} does not balance: debit {debit}, credit {credit}.")
+        return Permanent(f"The journal entry of {effect.key} does not balance: debit {debit}, credit {credit}.")
     return entry
+
+
+def _no_formula(text: str) -> str:
+    """A customer chooses its name; a spreadsheet must not run it."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _csv(entries: Iterable[Entry]) -> str:

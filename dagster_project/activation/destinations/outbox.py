@@ -32,7 +32,7 @@ class Outbox(Destination):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def send_many(self, effects: Sequence[Outgoing]) -> list[str | None]:
+    def send_many(self, effects: Sequence[Outgoing]) -> list[str | Exception | None]:
         for effect in effects:
             content = {
                 "effect": effect.id,

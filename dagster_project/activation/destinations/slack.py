@@ -17,10 +17,15 @@ from dagster_project.activation.destinations.base import Destination, NotApplied
 from dagster_project.activation.destinations.outbox import write_atomic
 
 EVENT_TYPE = "ledgerline_effect"
-# Slack's words for its own trouble (https://docs.slack.dev/reference/methods/chat.postMessage/): nothing says whether it
-# was posted.
+# Slack's words for its own trouble (https://docs.slack.dev/reference/methods/chat.postMessage/): nothing says whether
+# it was posted.
 _UNSURE = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
 _LATER = {"ratelimited", "rate_limited", "message_limit_exceeded"}
+# Wrong settings, not a wrong message: once a person has corrected them the same messages go out.
+_SETTINGS = {
+    "not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired", "missing_scope",
+    "channel_not_found", "not_in_channel", "is_archived",
+}  # fmt: skip
 
 
 class Slack(Destination):
@@ -103,6 +108,8 @@ def _meaning(error: SlackApiError) -> Exception:
         return NotApplied(text, float(wait) if wait.isdigit() else None)
     if response.status_code >= 500 or code in _UNSURE:
         return Unknown(text)
+    if code in _SETTINGS or response.status_code in (401, 403):
+        return NotApplied(f"{text}; check SLACK_BOT_TOKEN and SLACK_CHANNEL", pause=True)
     return Permanent(text)
 
 
@@ -111,7 +118,13 @@ def _of_connection(error: URLError) -> Exception:
     before = (ConnectionRefusedError, ssl.SSLCertVerificationError)
     # getaddrinfo's error is an OSError of its own kind.
     certain = isinstance(error.reason, before) or type(error.reason).__name__ == "gaierror"
-    return (NotApplied if certain else Unknown)(f"Slack: {type(error.reason).__name__}")
+    text = f"Slack: {type(error.reason).__name__}"
+    return NotApplied(text, pause=True) if certain else Unknown(text)
+
+
+def _plain(text: str) -> str:
+    """The text as Slack shows it: its three escapes undone (https://docs.slack.dev/messaging/formatting-message-text)."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").rstrip() + "\n"
 
 
 class SlackOutbox(Destination):
@@ -123,8 +136,8 @@ class SlackOutbox(Destination):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def send_many(self, effects: Sequence[Outgoing]) -> list[str | None]:
-        ids: list[str | None] = []
+    def send_many(self, effects: Sequence[Outgoing]) -> list[str | Exception | None]:
+        ids: list[str | Exception | None] = []
         for effect in effects:
             name = f"{effect.occurred_at:%Y%m%dT%H%M%SZ}-{effect.id[:8]}"
             message = {
@@ -133,6 +146,6 @@ class SlackOutbox(Destination):
                 "metadata": {"event_type": EVENT_TYPE, "event_payload": {"effect_id": effect.id}},
             }
             write_atomic(self.folder / f"{name}.json", json.dumps(message, indent=2, ensure_ascii=False) + "\n")
-            write_atomic(self.folder / f"{name}.txt", effect.payload["text"].rstrip() + "\n")
+            write_atomic(self.folder / f"{name}.txt", _plain(effect.payload["text"]))
             ids.append(name)
         return ids
