@@ -1,0 +1,23 @@
+select
+    account_id,
+    livemode,
+    id as charge_id,
+    created as created_at,
+    {{ day_of('created') }} as day,
+    customer as customer_id,
+    payment_intent as payment_intent_id,
+    amount,
+    amount_captured,
+    amount_refunded,
+    currency,
+    status,
+    paid as is_paid,
+    refunded as is_fully_refunded,
+    disputed as is_disputed,
+    failure_code,
+    outcome ->> '$.reason' as decline_reason,
+    payment_method_details ->> '$.type' as payment_method_type,
+    payment_method_details ->> '$.card.brand' as card_brand,
+    balance_transaction as balance_transaction_id,
+    description
+from {{ ref('stg_stripe__charges') }}

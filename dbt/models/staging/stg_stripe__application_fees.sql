@@ -1,0 +1,23 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "account",
+    "amount",
+    "amount_refunded",
+    "application",
+    "balance_transaction",
+    "charge",
+    "created",
+    "currency",
+    "fee_source",
+    "originating_transaction",
+    "refunded",
+    "refunds",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'application_fees') }}

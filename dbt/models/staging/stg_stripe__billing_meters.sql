@@ -1,0 +1,21 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "created",
+    "customer_mapping",
+    "default_aggregation",
+    "display_name",
+    "event_name",
+    "event_time_window",
+    "status",
+    "status_transitions",
+    "updated",
+    "value_settings",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'billing_meters') }}

@@ -1,0 +1,23 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "amount",
+    "checkout_session",
+    "created",
+    "credit_note",
+    "currency",
+    "customer",
+    "customer_account",
+    "description",
+    "ending_balance",
+    "invoice",
+    "metadata",
+    "type",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'customer_balance_transactions') }}

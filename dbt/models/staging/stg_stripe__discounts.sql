@@ -1,0 +1,22 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "checkout_session",
+    "customer",
+    "customer_account",
+    "end",
+    "invoice",
+    "invoice_item",
+    "promotion_code",
+    "source",
+    "start",
+    "subscription",
+    "subscription_item",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'discounts') }}

@@ -1,0 +1,15 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "active",
+    "lookup_key",
+    "metadata",
+    "name",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'entitlement_features') }}

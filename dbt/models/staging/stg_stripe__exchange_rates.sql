@@ -1,0 +1,12 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "rates",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'exchange_rates') }}

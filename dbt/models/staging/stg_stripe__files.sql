@@ -1,0 +1,20 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "created",
+    "expires_at",
+    "filename",
+    "links",
+    "purpose",
+    "size",
+    "title",
+    "type",
+    "url",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'files') }}

@@ -1,0 +1,20 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "amount_paid",
+    "amount_requested",
+    "created",
+    "currency",
+    "invoice",
+    "is_default",
+    "payment",
+    "status",
+    "status_transitions",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'invoice_payments') }}

@@ -1,0 +1,22 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "active",
+    "code",
+    "created",
+    "customer",
+    "customer_account",
+    "expires_at",
+    "max_redemptions",
+    "metadata",
+    "promotion",
+    "restrictions",
+    "times_redeemed",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'promotion_codes') }}

@@ -1,0 +1,22 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "billing_zip",
+    "charge",
+    "closed_reason",
+    "created",
+    "ip_address",
+    "ip_address_location",
+    "open",
+    "opened_reason",
+    "payment_intent",
+    "reason",
+    "session",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'reviews') }}

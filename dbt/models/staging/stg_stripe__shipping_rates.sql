@@ -1,0 +1,20 @@
+select
+    "account_id",
+    "livemode",
+    "id",
+    "object",
+    "active",
+    "created",
+    "delivery_estimate",
+    "display_name",
+    "fixed_amount",
+    "metadata",
+    "tax_behavior",
+    "tax_code",
+    "type",
+    "_api_version",
+    "_observed_at",
+    "_source",
+    "_deleted_at",
+    _deleted_at is not null as is_deleted
+from {{ source('stripe', 'shipping_rates') }}
