@@ -7,6 +7,7 @@ network call. Readers use published versions (publish.py).
 from __future__ import annotations
 
 import errno
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import duckdb
 
 from dagster_project.errors import StorageError, WarehouseError, WarehouseLocked
 
+# A second connection within one process is refused by DuckDB in other words than one of another process.
+_IN_USE = re.compile(r"\block\b|Unique file handle conflict", re.IGNORECASE)
 _SETTINGS = "set memory_limit = '1GB'; set TimeZone = 'UTC'; set zstd_min_string_length = 512"
 
 
@@ -48,20 +51,17 @@ def open_file(path: Path, *, read_only: bool, wait: float = 5.0) -> Iterator[duc
         try:
             con = _open(path, read_only)
             break
-        except duckdb.IOException as error:
+        except (duckdb.Error, OSError) as error:
             text = str(error)
-            if "lock" in text.lower():
-                if time.monotonic() < deadline:
-                    time.sleep(0.1)
-                    continue
+            if not _IN_USE.search(text):
+                raise _translated(path, error) from error
+            if time.monotonic() >= deadline:
                 holder = re.search(r"PID (\d+)", text)
                 raise WarehouseLocked(
-                    f"{path} is in use by another process{f' (PID {holder[1]})' if holder else ''}.",
+                    f"{path} is in use by the process with PID {holder[1] if holder else os.getpid()}.",
                     "Wait until that run ends, or end it; readers use warehouse.duckdb in the data directory.",
                 ) from error
-            raise _translated(path, error) from error
-        except (duckdb.Error, OSError) as error:
-            raise _translated(path, error) from error
+            time.sleep(0.1)
     try:
         yield con
     except duckdb.IOException as error:
@@ -76,6 +76,7 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     mode = "read_only" if read_only else "storage_version 'v1.2.0'"
     try:
         con.execute(_SETTINGS)
+        con.execute(f"set temp_directory = '{_quoted(path)}.tmp'")
         con.execute(f"attach '{_quoted(path)}' as warehouse ({mode})")
         con.execute("use warehouse")
     except BaseException:

@@ -33,22 +33,56 @@ HISTORY_META = (
     ("_content_hash", "VARCHAR", "Fingerprint of the content; two versions in a row always differ."),
 )
 
-_SYNC = {
+_OWNER = (("account_id", "VARCHAR", "The Stripe account."), ("livemode", "BOOLEAN", "True for real money."))
+_CURSOR = (
+    *_OWNER,
+    ("cursor", "JSON", "How far the object was read, as the extraction keeps it."),
+    ("updated_at", "TIMESTAMPTZ", "When it last moved."),
+)
+_SYNC: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     "accounts": (
         "Accounts that are read, and until when they are known.",
-        "account_id varchar, livemode boolean, name varchar, country varchar, default_currency varchar, "
-        "created timestamptz, synced_until timestamptz, error varchar",
+        (
+            *_OWNER,
+            ("name", "VARCHAR", "The business's name at Stripe, or the name given in the settings."),
+            ("country", "VARCHAR", "Two-letter country of the account."),
+            ("default_currency", "VARCHAR", "Currency in which the account settles by default."),
+            ("created", "TIMESTAMPTZ", "When the account was made."),
+            ("synced_until", "TIMESTAMPTZ", "Until when the account is known, by Stripe's clock: the models' now."),
+            ("error", "VARCHAR", "Why the last reading failed; null when it did not."),
+        ),
     ),
     "object_state": (
         "How the last reading of each object went.",
-        "account_id varchar, livemode boolean, object varchar, state varchar, message varchar, checked_at timestamptz",
+        (
+            *_OWNER,
+            ("object", "VARCHAR", "The object, as its table is called."),
+            ("state", "VARCHAR", "ok, unchanged, not_permitted or failed."),
+            ("message", "VARCHAR", "What was wrong or unusual."),
+            ("checked_at", "TIMESTAMPTZ", "When, by Stripe's clock."),
+        ),
     ),
-    "loads": ("Landed files that are in the warehouse.", "file varchar, object varchar, rows bigint, loaded_at timestamptz"),
-    "version": ("Counts loads that changed a row.", "version bigint"),
-    "built": ("The load that the models were last built from.", "version bigint"),
+    "loads": (
+        "Landed files that are in the warehouse.",
+        (
+            ("file", "VARCHAR", "Path below the landing folder."),
+            ("object", "VARCHAR", "The object that it holds."),
+            ("rows", "BIGINT", "Lines in it."),
+            ("loaded_at", "TIMESTAMPTZ", "When it was loaded."),
+        ),
+    ),
+    "version": ("Counts loads that changed a row.", (("version", "BIGINT", "Grows by one with each."),)),
+    "built": (
+        "The load that the models were last built from.",
+        (("version", "BIGINT", "The number in sync.version then; -1 before the first build."),),
+    ),
     "payout_transactions": (
         "Which balance transactions Stripe lists for each automatic payout.",
-        "account_id varchar, livemode boolean, payout varchar, balance_transaction varchar",
+        (
+            *_OWNER,
+            ("payout", "VARCHAR", "Id of the payout."),
+            ("balance_transaction", "VARCHAR", "Id of a balance transaction that it paid out."),
+        ),
     ),
 }
 
@@ -74,18 +108,14 @@ def ensure(con: duckdb.DuckDBPyConnection) -> None:
         have.setdefault((schema, table), set()).add(column)
     statements: list[str] = []
     for row in CATALOGUE.values():
-        wanted = table_columns(row)
-        statements += _table(have, "stripe", row.name, row.description, [*wanted, *META])
+        own = table_columns(row)
+        statements += _table(have, "stripe", row.name, row.description, [*own, *META])
         if row.history:
             text = f"{row.description} Every version that differs, with the time in which it held."
-            statements += _table(have, "stripe", f"{row.name}_history", text, [*wanted, *HISTORY_META])
-        if ("sync", f"cursor_{row.name}") not in have:
-            statements.append(
-                f"create table sync.cursor_{row.name} (account_id varchar, livemode boolean, cursor json, updated_at timestamptz)"
-            )
-    for name, (text, body) in _SYNC.items():
-        if ("sync", name) not in have:
-            statements += [f"create table sync.{name} ({body})", f"comment on table sync.{name} is {_text(text)}"]
+            statements += _table(have, "stripe", f"{row.name}_history", text, [*own, *HISTORY_META])
+        statements += _table(have, "sync", f"cursor_{row.name}", f"How far {row.name} were read.", list(_CURSOR))
+    for name, (text, wanted) in _SYNC.items():
+        statements += _table(have, "sync", name, text, list(wanted))
     if ("sync", "version") not in have:
         statements += ["insert into sync.version values (0)", "insert into sync.built values (-1)"]
     if statements:
