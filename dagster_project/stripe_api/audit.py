@@ -307,9 +307,7 @@ class _AccountAudit:
             ).fetchone()
         held: dict[str, Any] = msgspec.json.decode(found[0]) if found else {}
         volatile = VOLATILE.get(row.name, ())
-        fields = [
-            name for name in sorted({*held, *body}) if held.get(name) != body.get(name) and name not in volatile
-        ]
+        fields = [name for name in sorted({*held, *body}) if held.get(name) != body.get(name) and name not in volatile]
         return f"differs in {', '.join(fields)}" if fields else ""
 
     def _known_unreadable(self, con: duckdb.DuckDBPyConnection, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""GET requests to Stripe at the pinned version, with what the official SDK leaves to the caller: pace, 429, long backoff.
+"""GET requests to Stripe at the pinned version, with what the official SDK leaves to the caller: pace, 429, backoff.
 
 Pages never become SDK objects: `msgspec` cuts a page into its objects and keeps Stripe's own bytes.
 """
@@ -88,14 +88,26 @@ _refusal = msgspec.json.Decoder(_Refusal)
 
 
 class StripeClient:
-    """One account (or one connected account of it); use as an async context manager. Counts in `governor.requests`."""
+    """One account (or one connected account of it); use as an async context manager. Counts in `governor.requests`.
 
-    def __init__(self, account: Account, api_base: str, governor: Governor, *, connected: str | None = None) -> None:
+    `clock` is Stripe's time as its answers tell it: the newest `Date` header so far. It never runs backwards.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        api_base: str,
+        governor: Governor,
+        *,
+        connected: str | None = None,
+        clock: datetime | None = None,
+    ) -> None:
         self.account, self.api_base, self.governor = account, api_base.rstrip("/"), governor
         self._headers = {"Authorization": f"Bearer {account.key}", "Stripe-Version": API_VERSION}
         if connected:
             self._headers["Stripe-Account"] = connected
-        self.clock: datetime = datetime.now(UTC)
+        self.clock: datetime = clock or datetime.now(UTC)
+        self._told = clock is not None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> StripeClient:
@@ -112,22 +124,28 @@ class StripeClient:
         if self._session:
             await self._session.close()
 
-    async def page(self, row: StripeObject, path: str, params: Mapping[str, Any]) -> Page:
+    async def page(self, row: StripeObject, path: str, params: Mapping[str, Any], *, again: int = 2) -> Page:
         """One list page of objects of `row`.
 
         Raises StripeAnswerError for an answer that is no list, an object without id, or `has_more` with no data.
         """
-        query: list[tuple[str, str]] = [("limit", "100"), *_flat(params), *(("expand[]", f"data.{e}") for e in row.expand)]
+        query: list[tuple[str, str]] = [
+            ("limit", "100"),
+            *_flat(params),
+            *(("expand[]", f"data.{e}") for e in row.expand),
+        ]
         answer = await self.get(path, query)
         try:
             envelope = _envelope.decode(answer.body)
-            heads = [_head(row.name).decode(item) for item in envelope.data]
+            heads = [self.head(row, item) for item in envelope.data]
         except msgspec.MsgspecError as error:
             raise StripeAnswerError(
                 f"{row.name}: {path} did not answer with a list ({error}).",
                 "Check STRIPE_API_BASE.", request_id=answer.request_id,
             ) from error  # fmt: skip
         if envelope.has_more and not heads:
+            if again:
+                return await self.page(row, path, params, again=again - 1)
             raise StripeAnswerError(
                 f"{row.name}: {path} says that there is more and sends nothing.", "Run again; nothing was skipped.",
                 request_id=answer.request_id,
@@ -139,13 +157,17 @@ class StripeClient:
     def head(self, row: StripeObject, line: bytes | msgspec.Raw) -> Any:
         """`id`, `created`, `deleted` and the embedded lists of an object; raises msgspec.MsgspecError for no object."""
         try:
-            return _head(row).decode(line)
+            return _head(row.name).decode(line)
         except msgspec.ValidationError:
             # A field where a list is expected holds something else, as servers of older versions may send.
             plain: dict[str, Any] = msgspec.json.decode(line, type=dict)
-            fields = _head(row).type.__struct_fields__
-            odd = {name: None if isinstance(plain.get(name), str | list) and name != "id" else plain.get(name) for name in fields}
-            return msgspec.convert({**odd, "deleted": bool(plain.get("deleted"))}, _head(row).type)
+            type_ = _head(row.name).type
+            usable = {
+                name: plain[name]
+                for name in type_.__struct_fields__
+                if name in plain and (isinstance(plain[name], dict) or name in ("id", "deleted", row.created_field))
+            }
+            return msgspec.convert(usable, type_)
 
     async def one(self, row: StripeObject, path: str) -> tuple[bytes | None, Answer | None]:
         """An object by its path, compact; (None, None) when Stripe says that it does not exist."""
@@ -177,8 +199,13 @@ class StripeClient:
                         status, headers = answer.status, answer.headers
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     tries += 1
-                    first = isinstance(error, aiohttp.ClientConnectorError) and tries >= 3
-                    if tries >= _TRIES or first:
+                    no_way = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+                    if tries >= _TRIES and not no_way:
+                        raise StripeAnswerError(
+                            f"{path} did not answer completely in {tries} tries ({type(error).__name__}).",
+                            "Run again later.",
+                        ) from error
+                    if no_way and tries >= 3:
                         raise StripeUnreachable(
                             f"{self.api_base} does not answer ({type(error).__name__} on {path}).",
                             "Check STRIPE_API_BASE, the network, HTTPS_PROXY and SSL_CERT_FILE.",
@@ -191,6 +218,11 @@ class StripeClient:
                 if body[:1] in (b"{", b" ", b"\n") and _is_json(body):
                     self.governor.answered(endpoint)
                     return Answer(body, asked, request_id)
+                if body.lstrip()[:1] == b"<":
+                    raise StripeUnreachable(
+                        f"{self.api_base} answers with a web page, not as Stripe does ({path}).",
+                        "Check STRIPE_API_BASE and the proxy.", status=status, request_id=request_id,
+                    )  # fmt: skip
                 tries += 1
                 if tries >= 3:
                     raise StripeAnswerError(
@@ -202,7 +234,7 @@ class StripeClient:
                 self.governor.refused(endpoint, headers.get("Stripe-Rate-Limited-Reason", ""))
                 if refused >= _TRIES_429:
                     raise StripeAnswerError(
-                        f"{path} was refused {refused} times for its rate (429).", "Run again later, or at a quieter hour.",
+                        f"{path} was refused {refused} times for its rate (429).", "Run again at a quieter hour.",
                         status=429, request_id=request_id,
                     )  # fmt: skip
                 tries = 0
@@ -231,13 +263,17 @@ class StripeClient:
                 f"The key of account {name!r} may not read {path}{_reason(body)}.", "Give it read permission there.",
                 status=status, request_id=request_id,
             )  # fmt: skip
-        if not _is_json(body):
+        if _stripes_error(body) is None:
+            # A 404 of something in between must not look like a deleted object.
             return StripeUnreachable(
                 f"{self.api_base} answers, but not as Stripe does (HTTP {status} on {path}).", "Check STRIPE_API_BASE.",
                 status=status, request_id=request_id,
             )  # fmt: skip
         return StripeAnswerError(
-            f"{path} was refused (HTTP {status}{_reason(body)}).", "See Stripe's message.", status=status, request_id=request_id
+            f"{path} was refused (HTTP {status}{_reason(body)}).",
+            "See Stripe's message.",
+            status=status,
+            request_id=request_id,
         )
 
     def _tell_time(self, date: str | None) -> None:
@@ -247,8 +283,6 @@ class StripeClient:
                 self._told = True
             except ValueError:
                 return
-
-    _told = False
 
 
 def _flat(params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -268,9 +302,13 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _reason(body: bytes) -> str:
+def _stripes_error(body: bytes) -> _Error | None:
     try:
-        error = _refusal.decode(body).error
+        return _refusal.decode(body).error
     except msgspec.MsgspecError:
-        return ""
-    return f": {error.message}" if error.message else ""
+        return None
+
+
+def _reason(body: bytes) -> str:
+    error = _stripes_error(body)
+    return f": {error.message}" if error and error.message else ""

@@ -51,7 +51,8 @@ def dirty(events: Iterable[Event]) -> Dirty:
         for row in CATALOGUE.values():
             if not row.announces(event.type) or head.object not in row.kinds:
                 continue
-            if head.id and row.strategy != "children":
+            # An `invoice.upcoming` event shows a preview; its id names nothing that could be read.
+            if head.id and row.strategy != "children" and not head.id.startswith("upcoming_"):
                 marked.setdefault(row.name, {})[head.id] = head.created if head.created is not None else head.date
             if row.marks:
                 values = _fields.decode(event.data.object)

@@ -1,7 +1,7 @@
 """The pace of requests: Stripe's documented limits as token buckets, adapted by what 429 answers say.
 
-Limits: https://docs.stripe.com/rate-limits (100 requests/s in live mode and 25 in a sandbox, 25 per endpoint). A share is left
-for the other users of the key. A 429 is normal: it slows what it names, and the pace recovers by itself.
+Limits: https://docs.stripe.com/rate-limits (100 requests/s in live mode and 25 in a sandbox, 25 per endpoint). A share
+is left for the other users of the key. A 429 is normal: it slows what it names, and the pace recovers by itself.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from dagster_project.errors import LandingError, StorageError
 
 SUFFIX = ".jsonl.zst"
 MANIFEST = ".manifest.json"
+_Line = bytes
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -36,8 +37,9 @@ class Batch:
 
     `source` is how the lines were read: list, read (by id), event, sweep, or absent (ids that Stripe says are gone;
     lines hold at least `id` and `deleted`). `observed_at` is Stripe's clock when the first request of the file started,
-    so no line is older than it claims. `parent` marks a file that holds the complete child list of that parent.
-    `bytes` and `sha256` are of the compressed file. `window` is the `created` range that was listed, both ends included.
+    so no line is older than it claims. `parent` marks a file that holds the complete child list of that parent; where a
+    file holds several such lists, each of its `requests` has `parent` and `rows`, in the order of the lines. `bytes` and
+    `sha256` are of the compressed file. `window` is the `created` range that was listed, both ends included.
     """
 
     object: str
@@ -59,7 +61,7 @@ class Batch:
         """The file's name below the landing root: stable when the data directory moves."""
         return "/".join(self.path.parts[-5:])
 
-    def lines(self) -> list[bytes]:
+    def lines(self) -> list[_Line]:
         """The objects, one compact JSON each."""
         data = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(self.path.read_bytes())).read()
         return [line for line in data.split(b"\n") if line]
@@ -95,9 +97,7 @@ class Landing:
             raise LandingError(f"Account id {account_id!r} cannot name a folder.", "Check LEDGERLINE_ACCOUNTS.")
         packed = zstandard.ZstdCompressor(level=1).compress(b"\n".join(lines) + (b"\n" if lines else b""))
         stamp = self._next_stamp()
-        folder = (
-            self.root / account_id / ("live" if livemode else "test") / object / f"{stamp:%Y%m%d}"
-        )
+        folder = self.root / account_id / ("live" if livemode else "test") / object / f"{stamp:%Y%m%d}"
         path = folder / f"{stamp:%H%M%S%f}-{os.getpid()}{SUFFIX}"
         batch = Batch(
             object=object,
@@ -121,7 +121,9 @@ class Landing:
             _sync_folder(folder)
         except OSError as error:
             cause = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-            raise StorageError(f"{object} could not be landed in {folder}: {cause}.", "Free space, then run again.") from error
+            raise StorageError(
+                f"{object} could not be landed in {folder}: {cause}.", "Free space, then run again."
+            ) from error
         return batch
 
     def batches(self, *, known: AbstractSet[str] = frozenset()) -> Iterator[Batch]:

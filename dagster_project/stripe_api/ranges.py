@@ -55,10 +55,15 @@ async def read_window(
 
     async def walk(part: _Range) -> None:
         after: str | None = None
+        top = part.top
         while True:
             page = await client.page(
-                row, path, {**params, "created[gte]": part.low, "created[lte]": part.top, "starting_after": after}
+                row, path, {**params, "created[gte]": part.low, "created[lte]": top, "starting_after": after}
             )
+            if not page.lines and after is not None:
+                # More was promised after that row and nothing came: read its second again by time, without a cursor.
+                after, top = None, part.reached
+                continue
             if page.lines:
                 take(page)
                 part.rows += len(page.lines)

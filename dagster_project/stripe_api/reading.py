@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -17,11 +19,20 @@ from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.ranges import WORKERS, read_window
 
 _FLUSH = 2_000  # rows in a landed file
+_RESTARTS = 3  # of a list whose cursor died because the row that it named was deleted
+
+
+def digest(line: bytes) -> bytes:
+    """Fingerprint of an object as landed; the warehouse keeps that text, so equal fingerprints are equal rows."""
+    return hashlib.blake2b(line, digest_size=16).digest()
 
 
 @dataclass
 class Sink:
-    """Collects pages of one object and lands them in files of a few thousand rows."""
+    """Collects pages of one object and lands them in files of a few thousand rows.
+
+    `ids` are those that were read; rows whose fingerprint is in `known` are not landed again.
+    """
 
     landing: Landing
     row: StripeObject
@@ -29,6 +40,7 @@ class Sink:
     livemode: bool
     batches: list[Batch] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
+    known: Mapping[str, bytes] = field(default_factory=dict)
     lines: list[bytes] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked_at: datetime | None = None
@@ -36,16 +48,28 @@ class Sink:
     sibling: Callable[[StripeObject], Sink] | None = None  # where rows of another object go
 
     def take(self, page: Page, source: str = "list") -> None:
-        """Keep a page; remembers embedded lists that go on beyond their first page."""
-        for head in page.heads:
+        """Keep what is new of a page; remembers embedded lists that go on beyond their first page."""
+        lines = []
+        for line, head in zip(page.lines, page.heads, strict=True):
             if head.id:
                 self.ids.add(head.id)
-            for child in CATALOGUE.values():
-                if child.parent == self.row.name and child.parent_field:
-                    nested = getattr(head, child.parent_field, None)
-                    if nested is not None and nested.has_more and head.id:
-                        self.continued.append((child, head.id, nested.url))
-        self.add(page.lines, page.asked_at, page.request, source)
+            goes_on = False
+            for child, path in self._embedded:
+                nested = getattr(head, path, None)
+                if nested is not None and nested.has_more and head.id:
+                    self.continued.append((child, head.id, nested.url))
+                    goes_on = True
+            # What lies beyond the first page may have changed although the object looks the same.
+            if goes_on or not head.id or self.known.get(head.id) != digest(line):
+                lines.append(line)
+        if lines:
+            self.add(lines, page.asked_at, {**page.request, "rows": len(lines)}, source)
+
+    @cached_property
+    def _embedded(self) -> list[tuple[StripeObject, str]]:
+        return [
+            (row, row.parent_field) for row in CATALOGUE.values() if row.parent == self.row.name and row.parent_field
+        ]
 
     def add(self, lines: list[bytes], asked_at: datetime, request: dict[str, Any], source: str) -> None:
         self.lines += lines
@@ -58,9 +82,15 @@ class Sink:
         if self.lines and self.asked_at:
             self.batches.append(
                 self.landing.write(
-                    object=self.row.name, account_id=self.account_id, livemode=self.livemode, source=source,
-                    observed_at=self.asked_at, lines=self.lines, requests=self.requests, api_version=API_VERSION,
-                )  # fmt: skip
+                    object=self.row.name,
+                    account_id=self.account_id,
+                    livemode=self.livemode,
+                    source=source,
+                    observed_at=self.asked_at,
+                    lines=self.lines,
+                    requests=self.requests,
+                    api_version=API_VERSION,
+                )
             )
         self.lines, self.requests, self.asked_at = [], [], None
 
@@ -75,22 +105,31 @@ class Sink:
 
 
 async def by_window(client: StripeClient, sink: Sink, low: int, high: int, source: str = "list") -> str:
-    """All objects created in [low, high]; '' or a note when the API has no `created` filter and a plain list was read."""
+    """All objects created in [low, high]; a note when the API has no `created` filter and a plain list was read."""
     row = sink.row
     assert row.path is not None
-    try:
-        for params in row.lists:
-            small = high - low < 7 * 86_400
-            await read_window(
-                client, row, row.path, params, low, high, lambda page: sink.take(page, source), workers=1 if small else WORKERS
-            )  # fmt: skip
-    except BaseExceptionGroup as group:
-        error = first_of(group)
-        if not isinstance(error, StripeAnswerError) or error.status not in (400, 500):
-            raise
-        await by_chain(client, sink, source)
-        sink.flush(source)
-        return f"no `created` filter here ({error.message}); read as one list"
+    workers = 1 if high - low < 7 * 86_400 else WORKERS
+    for params in row.lists:
+        pages_read = restarts = 0
+
+        def take(page: Page) -> None:
+            nonlocal pages_read
+            pages_read += 1
+            sink.take(page, source)
+
+        while True:
+            try:
+                await read_window(client, row, row.path, params, low, high, take, workers=workers)
+                break
+            except BaseExceptionGroup as group:
+                error = first_of(group)
+                if not isinstance(error, StripeAnswerError) or error.status not in (400, 500):
+                    raise
+                if not pages_read:
+                    await by_chain(client, sink, source)
+                    return f"no `created` filter here ({error.message}); read as one list"
+                if error.status != 400 or (restarts := restarts + 1) > _RESTARTS:
+                    raise
     sink.flush(source)
     return ""
 
@@ -107,8 +146,19 @@ async def by_chain(client: StripeClient, sink: Sink, source: str = "list") -> No
     row = sink.row
     assert row.path is not None
     for params in row.lists:
-        async for page in pages(client, row, row.path, params):
-            sink.take(page, source)
+        restarts = 0
+        while True:
+            try:
+                async for page in pages(client, row, row.path, params):
+                    sink.take(page, source)
+                break
+            except StripeAnswerError as error:
+                if (
+                    error.status != 400
+                    or "starting_after" not in error.message
+                    or (restarts := restarts + 1) > _RESTARTS
+                ):
+                    raise
     sink.flush(source)
 
 
@@ -122,7 +172,9 @@ async def pages(client: StripeClient, row: StripeObject, path: str, params: Mapp
             return
         last = page.heads[-1].id
         if last is None or last == after:
-            raise StripeAnswerError(f"{row.name}: {path} does not go on after {after}.", "Run again; nothing was skipped.")
+            raise StripeAnswerError(
+                f"{row.name}: {path} does not go on after {after}.", "Run again; nothing was skipped."
+            )
         after = last
 
 
@@ -131,6 +183,7 @@ async def by_id(client: StripeClient, sink: Sink, ids: Iterable[str]) -> None:
     row = sink.row
     assert row.path is not None
     absent: list[bytes] = []
+    asked_at = client.clock
 
     async def one(id: str) -> None:
         line, answer = await client.one(row, f"{row.path}/{id}")
@@ -138,15 +191,15 @@ async def by_id(client: StripeClient, sink: Sink, ids: Iterable[str]) -> None:
             if row.tombstone:
                 absent.append(msgspec.json.encode({"id": id, "object": row.kinds[0], "deleted": True}))
             return
-        sink.ids.add(id)
-        sink.add([line], answer.asked_at, {"path": f"{row.path}/{id}", "request_id": answer.request_id, "rows": 1}, "read")
+        request = {"path": f"{row.path}/{id}", "request_id": answer.request_id, "rows": 1}
+        sink.take(Page([line], [client.head(row, line)], False, answer.asked_at, request), "read")
 
     async with asyncio.TaskGroup() as group:
         for id in sorted(ids):
             group.create_task(one(id))
     sink.flush("read")
     if absent:
-        sink.add(absent, client.clock, {"path": row.path, "rows": len(absent)}, "absent")
+        sink.add(absent, asked_at, {"path": row.path, "rows": len(absent)}, "absent")
         sink.flush("absent")
 
 
