@@ -14,6 +14,7 @@ import dagster as dg
 from dagster_project.errors import UsageError
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
+from dagster_project.settings import Settings
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ def extract(
     it materializes nothing, which skips the models and the publication."""
     selected = [name for name in CATALOGUE if stripe_key(name) in context.selected_asset_keys]
     report = _sync(context, config, ledgerline, selected)
+    for problem in report.problems:
+        context.log.warning(problem)
+    _blame_accounts(ledgerline.settings, report, selected[0])
     if not report.changed and _already_published(ledgerline, report.load_version):
         context.log.info(f"Nothing changed at Stripe; the published version has it all ({report.requests} requests).")
         for name in selected:
@@ -126,6 +130,14 @@ def _sync(
         if announced and len(selected) == len(CATALOGUE):
             mark_loaded(engine, announced)
     return report
+
+
+def _blame_accounts(settings: Settings, report: "SyncReport", name: str) -> None:
+    """An account that could not be read at all fails the check of the first object, since no object of it was tried."""
+    prefixes = tuple(f"account {account.name}: " for account in settings.accounts())
+    failed = [problem for problem in report.problems if problem.startswith(prefixes)]
+    if failed and name in report.objects:
+        report.objects[name].state, report.objects[name].message = "failed", "; ".join(failed)
 
 
 def _already_published(ledgerline: Pipeline, version: int) -> bool:

@@ -69,7 +69,10 @@ def build_models(settings: Settings, manifest: Path) -> dg.AssetsDefinition:
         # Unit tests are for whoever changes a model: `make test`.
         command = ["build", "--exclude", "resource_type:unit_test"]
         with told(ledgerline.settings):
-            build = dbt.cli(command, context=context, target_path=target(ledgerline.settings) / "run")
+            # Given the asset context itself, dagster-dbt 0.29 uses an attribute of it that Dagster 1.13 has deprecated.
+            build = dbt.cli(
+                command, context=context.op_execution_context, target_path=target(ledgerline.settings) / "run"
+            )
         yield from _watched(build.stream(), context, ledgerline)
         if not context.is_subset:
             with ledgerline.warehouse.connect() as con:

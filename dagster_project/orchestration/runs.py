@@ -20,7 +20,7 @@ from dagster_project import errors, terminal
 from dagster_project.errors import LedgerlineError, WarehouseLocked
 from dagster_project.orchestration.extract import stripe_key
 from dagster_project.orchestration.instance import opened
-from dagster_project.orchestration.pools import WRITER_TAG
+from dagster_project.orchestration.pools import DUCKDB_WRITE, WRITER, WRITER_TAG
 from dagster_project.orchestration.published import PUBLISHED
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.settings import Settings
@@ -139,18 +139,29 @@ def _only_writer(settings: Settings, instance: dg.DagsterInstance) -> Iterator[N
                 f"Another ledgerline process writes the warehouse (PID {file.read().strip() or 'unknown'}).",
                 "Wait until it has finished, or stop it, and run this again.",
             ) from None
-        for run in instance.get_runs(dg.RunsFilter(tags={WRITER_TAG: "warehouse"}, statuses=_RUNNING)):
-            if PROCESS_TAG not in run.tags and _alive(instance, run):
+        for run in _writing(instance):
+            if not run.is_finished and PROCESS_TAG not in run.tags and _alive(instance, run):
                 raise WarehouseLocked(
                     f"Run {run.run_id[:8]} of job {run.job_name} writes the warehouse.",
                     "Wait until it has finished (Dagster UI, Runs), or terminate it there.",
                 )
-            instance.report_run_failed(run, "Its process ended before the run did.")
+            if not run.is_finished:
+                instance.report_run_failed(run, "Its process ended before the run did.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _writing(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Runs of jobs that write, and whatever holds the pool's slot, e.g. an asset that a person materialized."""
+    found = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(tags=WRITER, statuses=_RUNNING))}
+    for slot in instance.event_log_storage.get_concurrency_info(DUCKDB_WRITE).claimed_slots:
+        run = instance.get_run_by_id(slot.run_id)
+        if run is not None:
+            found[run.run_id] = run
+    return list(found.values())
 
 
 def _alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
@@ -194,15 +205,18 @@ def _cause(result: dg.ExecuteInProcessResult) -> BaseException:
             found = event.job_failure_data.error
     if found is None:
         return LedgerlineError(f"Run {result.run_id[:8]} failed.", "Look at it in the UI (`ledgerline dev`).")
-    while found.cause is not None:
+    # Dagster wraps what a step raised; what that was raised from is a detail of it.
+    first = found.cause or found
+    while found is not None:
+        name, _, text = str(found.message).strip().partition(": ")
+        kind = getattr(errors, name.rpartition(".")[2], None)
+        if isinstance(kind, type) and issubclass(kind, LedgerlineError):
+            message, _, next_step = text.partition(" Next: ")
+            return kind(message, next_step)
+        if found.cls_name == "DagsterExecutionInterruptedError":
+            return KeyboardInterrupt()
         found = found.cause
-    if found.cls_name == "DagsterExecutionInterruptedError":
-        return KeyboardInterrupt()
-    name, _, text = str(found.message).strip().partition(": ")
-    kind = getattr(errors, name.rpartition(".")[2], None)
-    if isinstance(kind, type) and issubclass(kind, LedgerlineError):
-        message, _, next_step = text.partition(" Next: ")
-        return kind(message, next_step)
+    name, _, text = str(first.message).strip().partition(": ")
     failed = problems(result)
     detail = "; ".join(failed[:5]) if failed else f"{name.rpartition('.')[2]}: {text[:2000]}"
     return LedgerlineError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ from conftest import settings_in
 
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.orchestration.sensors import build_failure_sensor, effects_sensor, inbox_sensor
+from dagster_project.receiver.inbox import store
 
 
 def context(instance: dg.DagsterInstance, pipeline: Pipeline, cursor: str | None = None) -> dg.SensorEvaluationContext:
@@ -22,13 +24,29 @@ def pipeline(tmp_path: Path) -> Pipeline:
     return Pipeline(settings_in(tmp_path / "data"))
 
 
+@pytest.fixture
+def receive(pipeline: Pipeline) -> Callable[[str], None]:
+    def arrive(event: str) -> None:
+        body = {
+            "object": "event",
+            "id": event,
+            "type": "charge.updated",
+            "created": 1,
+            "data": {"object": {"id": "ch_1"}},
+        }
+        with pipeline.ops() as engine:
+            assert store(engine, json.dumps(body).encode())
+
+    return arrive
+
+
 def test_nothing_in_the_inbox_starts_nothing(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
     with context(instance, pipeline) as given:
         assert isinstance(inbox_sensor(given), dg.SkipReason)
 
 
 def test_webhooks_of_one_tick_share_one_refresh_and_are_not_asked_for_twice(
-    instance: dg.DagsterInstance, pipeline: Pipeline, receive
+    instance: dg.DagsterInstance, pipeline: Pipeline, receive: Callable[[str], None]
 ) -> None:
     receive("evt_1")
     receive("evt_2")
@@ -46,11 +64,11 @@ def test_webhooks_of_one_tick_share_one_refresh_and_are_not_asked_for_twice(
 
 
 def test_a_refresh_that_is_queued_takes_later_webhooks_along(
-    instance: dg.DagsterInstance, pipeline: Pipeline, defs: dg.Definitions, receive
+    instance: dg.DagsterInstance, pipeline: Pipeline, defs: dg.Definitions, receive: Callable[[str], None]
 ) -> None:
     receive("evt_1")
     job = defs.resolve_job_def("refresh")
-    queued = instance.create_run_for_job(job, status=dg.DagsterRunStatus.QUEUED)
+    queued = instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
     with context(instance, pipeline) as given:
         assert isinstance(inbox_sensor(given), dg.SkipReason)
     instance.report_run_failed(queued)
