@@ -168,10 +168,8 @@ def _events(connection: Connection, route: Route) -> dict[Entity, dict[str, Any]
     events: dict[Entity, dict[str, Any]] = {}
     for row in found:
         about = (json.loads(row.body).get("data") or {}).get("object") or {}
-        if any(about.get(column, getattr(row, column, None)) not in values for column, values in route.when.items()):
-            continue
         account = row.account or ""
-        events[(account, row.livemode, row.event_id)] = {
+        event = {
             "key": row.event_id,
             "as_of": row.created,
             "account_id": account,
@@ -182,6 +180,8 @@ def _events(connection: Connection, route: Route) -> dict[Entity, dict[str, Any]
             "api_version": row.api_version,
             "object": about,
         }
+        if all(event[column] in values for column, values in route.when.items()):
+            events[(account, row.livemode, row.event_id)] = event
     return events
 
 

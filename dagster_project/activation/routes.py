@@ -181,7 +181,7 @@ def _route(file: Path, document: Any) -> Route:
     return Route(
         name=name,
         file=file,
-        hash=_hash(document, templates, steps),
+        hash=_hash(read.values, templates, steps),
         source=source,
         on=on,
         mode=mode,
@@ -240,7 +240,7 @@ def _limits(read: _Reader) -> Limits:
     return Limits(per_run, ratio)
 
 
-def _hash(document: Any, templates: Path, steps: tuple[Step, ...]) -> str:
+def _hash(document: dict[str, Any], templates: Path, steps: tuple[Step, ...]) -> str:
     """Of the route and its templates: what an effect was made by."""
     parts = [json.dumps(document, sort_keys=True, default=str)]
     parts += [(templates / step.template).read_text(encoding="utf-8") for step in steps if step.template]

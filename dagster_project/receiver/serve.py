@@ -41,6 +41,7 @@ def _bound(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        listening.listen()
     except OSError as error:
         listening.close()
         cause = "another program listens there" if error.errno == errno.EADDRINUSE else (error.strerror or "refused")

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import World, dispute
+from activation_world import World, dispute
 
 from dagster_project.activation.copy import copy_to_warehouse
 from dagster_project.activation.deliver import deliver
@@ -46,7 +46,8 @@ def test_disputes_and_paid_invoices_of_the_past_reach_the_outbox(shipped: World)
     [kit] = [json.loads(path.read_text()) for path in slack.glob("*.json") if "Ada" in path.read_text()]
     assert "&lt;!channel&gt; &amp; Co" in kit["blocks"][0]["text"]["text"]
     assert kit["metadata"]["event_payload"]["effect_id"] in {row["id"] for row in effects(shipped.engine)}
-    rows = list(csv.DictReader((shipped.settings.data_dir / "outbox" / "erp" / "journal.csv").open()))
+    with (shipped.settings.data_dir / "outbox" / "erp" / "journal.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
     assert len(rows) == 120
     assert {row["debit"] for row in rows if row["reference"] == "in_2" and row["debit"].strip("0.")} == {"10.02"}
     assert {row["debit"] for row in rows if row["reference"] == "in_3" and row["debit"] != "0"} == {"1003"}
