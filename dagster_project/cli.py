@@ -219,9 +219,9 @@ def _date(option: str, text: str | None) -> int | None:
 # ---- the local Stripe ---------------------------------------------------------------------------------------
 @cli.group(invoke_without_command=True)
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: LEDGERLINE_SIMULATOR_PORT.")
-@click.option("--seed", type=int, default=7, show_default=True)
-@click.option("--customers", type=click.IntRange(1, 20_000), default=1500, show_default=True)
-@click.option("--months", type=click.IntRange(1, 120), default=24, show_default=True)
+@click.option("--seed", type=int, help="Default: 7, or the business that is there.")
+@click.option("--customers", type=click.IntRange(1, 20_000), help="Default: 1500, or the business that is there.")
+@click.option("--months", type=click.IntRange(1, 120), help="Default: 24, or the business that is there.")
 @click.option("--rate-limit", type=click.IntRange(1), help="Requests per second in all; default: none.")
 @click.option("--latency-ms", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--reset", is_flag=True, help="Forget the business and make it anew.")
@@ -229,9 +229,9 @@ def _date(option: str, text: str | None) -> int | None:
 def simulator(
     context: click.Context,
     port: int | None,
-    seed: int,
-    customers: int,
-    months: int,
+    seed: int | None,
+    customers: int | None,
+    months: int | None,
     rate_limit: int | None,
     latency_ms: int,
     reset: bool,
