@@ -9,59 +9,128 @@ from __future__ import annotations
 import duckdb
 
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
+from dagster_project.warehouse.normalise import pinned
 from dagster_project.warehouse.schema import table_columns
 from dagster_project.warehouse.typed import elements, fingerprint, structure, typed
 
+# Order inside one second: a file landed later is newer; within the event list, which is newest first, a later line is older.
+_EVENT_ORDER = "e._file * 1000000000000 - e._n"
+
+
+def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
+    """`temp.differing_<object>`: keys of which some line in `temp.observed` is not what the table holds; before the merge."""
+    con.execute(
+        f"""
+        create or replace temp table differing_{row.name} as
+        select distinct s.account_id, s.livemode, s.id
+        from temp.observed as s left join stripe."{row.name}" as t
+            on t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id
+        where not s._deleted and (t.id is null or t._payload::varchar is distinct from s._payload::varchar)
+        """
+    )
+
 
 def from_events(con: duckdb.DuckDBPyConnection) -> None:
-    """Versions that the events in `temp.accepted_events` carry, also of subscription items inside subscriptions."""
-    seen = {
-        kind
-        for (kind,) in con.execute("select distinct _payload ->> '$.data.object.object' from temp.accepted_events").fetchall()
-    }
+    """Versions that the new events in `temp.taken_events` carry, also of subscription items inside subscriptions."""
+    con.execute(
+        """
+        create or replace temp table carried as
+        select account_id, livemode, created, _observed_at, _file, _n, json_extract(_payload, '$.data.object') as json
+        from temp.taken_events where _differs and (_payload ->> '$.data.object.id') is not null
+        """
+    )
+    seen = {kind for (kind,) in con.execute("select distinct json ->> '$.object' from temp.carried").fetchall()}
     for row in CATALOGUE.values():
         if not row.history or row.name == "subscription_items" or seen.isdisjoint(row.kinds):
             continue
         kinds = ", ".join(f"'{kind}'" for kind in row.kinds)
-        found = _candidates(
+        _merge_versions(
             con,
             row,
             f"""
-            select e.account_id, e.livemode, json_extract(e._payload, '$.data.object') as json, e.created as valid_from,
-                   true as exact, 'event' as _source, e._observed_at, -e._n as _n, null::varchar as parent
-            from temp.accepted_events as e
-            where (e._payload ->> '$.data.object.object') in ({kinds}) and (e._payload ->> '$.data.object.id') is not null
+            select e.account_id, e.livemode, {pinned(row, "e.json")} as json, e.created as valid_from,
+                   true as exact, 'event' as _source, e._observed_at, {_EVENT_ORDER} as _n, null::varchar as parent
+            from temp.carried as e where (e.json ->> '$.object') in ({kinds})
             """,
         )
-        if found:
-            _merge(con, row)
-    items = CATALOGUE["subscription_items"]
-    container = "json_extract(e._payload, '$.data.object.items')"
-    if _candidates(
+    if "subscription" not in seen:
+        return
+    subscription = pinned(CATALOGUE["subscriptions"], "e.json")
+    _merge_versions(
         con,
-        items,
+        CATALOGUE["subscription_items"],
         f"""
-        select e.account_id, e.livemode, unnest({elements(container)}) as json, e.created as valid_from, true as exact,
-               'event' as _source, e._observed_at, -e._n as _n, e._payload ->> '$.data.object.id' as parent
-        from temp.accepted_events as e where (e._payload ->> '$.data.object.object') = 'subscription'
+        select e.account_id, e.livemode, unnest({elements(f"json_extract({subscription}, '$.items')")}) as json,
+               e.created as valid_from, true as exact, 'event' as _source, e._observed_at, {_EVENT_ORDER} as _n,
+               e.json ->> '$.id' as parent
+        from temp.carried as e where (e.json ->> '$.object') = 'subscription'
         """,
-    ):
-        _merge(con, items)
+    )
+    _end_removed_items(
+        con, "select account_id, livemode, json ->> '$.id' as id from temp.carried where (json ->> '$.object') = 'subscription'"
+    )
 
 
 def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
-    """Versions that re-reads brought: `temp.accepted_<object>` has the rows that were taken."""
-    parent = row.parent_column
-    if _candidates(
+    """Versions that re-reads brought: every line in `temp.observed` of an object that differs from what was known."""
+    parent = f'o."{row.parent_column}"' if row.parent_column else "null::varchar"
+    _merge_versions(
         con,
         row,
         f"""
         select account_id, livemode, _payload as json, _observed_at as valid_from, false as exact, _source, _observed_at, _n,
-               {f'"{parent}"' if parent else "null::varchar"} as parent
-        from temp.accepted_{row.name}
+               {parent} as parent
+        from temp.observed as o semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
         """,
-    ):
-        _merge(con, row)
+        held=True,
+    )
+    if row.name == "subscription_items":
+        _end_removed_items(con, "select account_id, livemode, subscription as id from temp.candidate")
+
+
+def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: StripeObject, path: str) -> None:
+    """Versions of children that re-reads of their parents brought."""
+    container = f"json_extract(o._payload, '$.{path}')"
+    _merge_versions(
+        con,
+        child,
+        f"""
+        select account_id, livemode, unnest({elements(container)}) as json, _observed_at as valid_from, false as exact,
+               _source, _observed_at, _n, id as parent
+        from temp.observed as o semi join temp.differing_{parent.name} using (account_id, livemode, id) where not _deleted
+        """,
+        held=True,
+    )
+    if child.name == "subscription_items":
+        _end_removed_items(con, f"select account_id, livemode, id from temp.differing_{parent.name}")
+
+
+def _merge_versions(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str, *, held: bool = False) -> None:
+    """`held`: the row that the table holds now is a version too, should an older one have come in after it."""
+    if _candidates(con, row, source):
+        _merge(con, row, held=held)
+
+
+def _end_removed_items(con: duckdb.DuckDBPyConnection, subscriptions: str) -> None:
+    """An item's last version ends when a version of its subscription no longer holds it."""
+    con.execute(
+        f"""
+        update stripe.subscription_items_history as h set valid_to = gone.moment
+        from (
+            select i.account_id, i.livemode, i.id, min(v.valid_from) as moment
+            from stripe.subscription_items_history as i
+            semi join ({subscriptions}) as touched
+                on touched.account_id = i.account_id and touched.livemode = i.livemode and touched.id = i.subscription
+            join stripe.subscriptions_history as v
+                on v.account_id = i.account_id and v.livemode = i.livemode and v.id = i.subscription
+                and v.valid_from > i.valid_from
+            where i.valid_to is null and (v.items ->> '$.has_more') is distinct from 'true'
+                and not list_contains(list_transform({elements("v.items")}, lambda x: x ->> '$.id'), i.id)
+            group by all
+        ) as gone
+        where h.account_id = gone.account_id and h.livemode = gone.livemode and h.id = gone.id and h.valid_to is null
+        """
+    )
 
 
 def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) -> int:
@@ -83,13 +152,18 @@ def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) 
     return int(found[0]) if found else 0
 
 
-def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
+def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> None:
     """Order all versions of the touched objects, keep those that differ from the one before, and close the intervals.
 
-    Inside one second the order of landing decides: the event list is newest first, so later lines are older.
+    Of several versions inside one second the last one stays.
     """
     table = f'stripe."{row.name}_history"'
     listed = ", ".join(f'"{name}"' for name, _, _ in table_columns(row))
+    current = f"""
+            union all
+            select {listed}, _payload, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1
+            from stripe."{row.name}" semi join touched using (account_id, livemode, id) where _deleted_at is null
+    """
     con.execute(
         f"""
         create or replace temp table version as
@@ -100,6 +174,7 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
             from {table} semi join touched using (account_id, livemode, id)
             union all
             select {listed}, _payload, valid_from, exact, _source, _observed_at, _content_hash, _n from temp.candidate
+            {current if held else ""}
         ),
         last_of_second as (
             select * from every

@@ -3,10 +3,12 @@
 An upsert is a deduplicated stage, then DELETE … USING and INSERT: it costs what changed, not what exists. A row that was
 observed earlier never overwrites one observed later, so pages may arrive in any order and any number of times.
 A tombstone counts as an observation: only an object seen to exist after it takes it away (coupons may reuse an id).
+Seeing the same content again moves `_observed_at` and counts as no change.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,21 +67,27 @@ def load(
     try:
         result = LoadResult(object)
         known = loaded_files(con)
-        for group in _by_shape([batch for batch in batches if batch.key not in known and batch.rows]):
+        for group in _by_shape([batch for batch in batches if batch.key not in known]):
             _stage(con, row, group)
             result.received += sum(batch.rows for batch in group)
-            _apply(con, row, result, absent=group[0].source == "absent", parents=group)
+            _apply(con, row, result, absent=group[0].source == "absent")
         fresh = [[batch.key, object, batch.rows] for batch in batches if batch.key not in known]
         if fresh:
             con.executemany("insert into sync.loads values (?, ?, ?, now())", fresh)
         for (account_id, livemode), cursor in (cursors or {}).items():
             write_cursor(con, object, account_id, livemode, cursor)
-        result.total = _check_keys(con, row)
+        result.total = _count(con, f'select count(*) from stripe."{row.name}"')
         if result.changes:
             con.execute("update sync.version set version = version + 1")
         con.execute("commit")
-    except BaseException:
-        con.execute("rollback")
+    except BaseException as error:
+        with contextlib.suppress(duckdb.Error):  # a commit that failed has rolled back already
+            con.execute("rollback")
+        if isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
+            raise LandingError(
+                f"{object}: a landed file does not hold what Stripe sends ({str(error).splitlines()[0]}).",
+                f"Run `ledgerline backfill {object}`.",
+            ) from error
         raise
     return result
 
@@ -96,7 +104,7 @@ def _by_shape(batches: list[Batch]) -> list[list[Batch]]:
 
 
 def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch]) -> None:
-    """`temp.stage`: the newest observation per key, typed, in landed order `_n`."""
+    """`temp.stage`: the newest observation per key, typed; `temp.observed`: every line, where versions are kept."""
     con.execute(
         "create or replace temp table file (path varchar, account_id varchar, livemode boolean, "
         "source varchar, api_version varchar, observed_at timestamptz, n bigint)"
@@ -113,38 +121,50 @@ def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batc
     if parts:
         con.executemany("insert into temp.part values (?, ?, ?, ?)", parts)
     parent = row.parent_column
-    own = {column.name for column in columns(row.name)}
-    given = {parent: f'coalesce(t."{parent}"::varchar, p.parent)'} if parent and parent in own else {}
-    if parent in own and next(c for c in columns(row.name) if c.name == parent).type == "ref":
-        given = {}  # a reference is always there when Stripe names it
+    own = {column.name: column for column in columns(row.name)}
+    given = {}
+    if parent in own and own[parent].type != "ref":  # a reference is always there when Stripe names it
+        given = {parent: f'coalesce(t."{parent}"::varchar, p.parent)'}
     extra = f'p.parent as "{parent}", ' if parent and parent not in own else ""
     paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches)
-    con.execute(
-        f"""
-        create or replace temp table stage as
+    lines = f"""
         with line as (
             select json, filename, row_number() over () as _line
             from read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)
         ),
-        counted as (select *, _line - min(_line) over (partition by filename) + 1 as _in_file from line),
-        typed as (
-            select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload, f.api_version as _api_version,
-                   f.observed_at as _observed_at, f.source as _source, null::timestamptz as _deleted_at,
-                   coalesce(t.deleted, false) as _deleted, p.parent as _parent, f.n as _file, line._line as _n
-            from counted as line
-            join temp.file as f on f.path = line.filename
-            left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
-            cross join lateral (select json_transform(line.json, {structure(row)}) as t)
+        counted as (
+            select *, _line - min(_line) over (partition by filename) + 1 as _in_file,
+                   count(*) over (partition by filename) as _rows
+            from line
         )
-        select * from typed
-        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _file desc, _n) = 1
+        select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload, f.api_version as _api_version,
+               f.observed_at as _observed_at, f.source as _source, null::timestamptz as _deleted_at,
+               coalesce(t.deleted, false) as _deleted, p.parent as _parent, f.n as _file, line._line as _n, line._rows
+        from counted as line
+        join temp.file as f on f.path = line.filename
+        left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
+        cross join lateral (select json_transform(line.json, {structure(row)}) as t)
+    """
+    if row.history:
+        con.execute(f"create or replace temp table observed as {lines}")
+        lines = "from temp.observed"
+    con.execute(
+        f"""
+        create or replace temp table stage as
+        select * from ({lines})
+        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _file desc, _n desc) = 1
         """
     )
-    missing = con.execute("select count(*) from temp.stage where id is null").fetchone()
-    if missing and missing[0]:
+    if nameless := _count(con, "select count(*) from temp.stage where id is null"):
         raise LandingError(
-            f"{missing[0]} object(s) of {row.name} have no id.", "Look at the newest files of that object in landing."
+            f"{nameless} object(s) of {row.name} have no id.", f"Run `ledgerline backfill {row.name}`."
         )
+    for number, found in con.execute("select distinct _file, _rows from temp.stage").fetchall():
+        if found != batches[number].rows:
+            raise LandingError(
+                f"{batches[number].key} holds {found} objects, its manifest says {batches[number].rows}.",
+                f"Run `ledgerline backfill {row.name}`.",
+            )
 
 
 def _parts(batch: Batch) -> list[tuple[int, int, str]]:
@@ -157,18 +177,21 @@ def _parts(batch: Batch) -> list[tuple[int, int, str]]:
     return parts or ([(1, batch.rows, batch.parent)] if batch.parent else [])
 
 
-def _apply(
-    con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult, *, absent: bool, parents: Sequence[Batch]
-) -> None:
+def _apply(con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult, *, absent: bool) -> None:
     """Merge `temp.stage` into the table, then what follows from it: child sets, history, payout batches."""
     if row.name == "balance_transactions":
         _payout_batches(con)
+    if row.history:
+        history.find_differing(con, row)
     inserted, changed, deleted = _merge(con, row)
     result.inserted += inserted
     result.changed += changed
     result.deleted += deleted
-    if any(_parts(batch) for batch in parents) and row.parent_column and row.name != "balance_transactions":
-        complete = "select distinct account_id, livemode, _parent as parent, _observed_at from temp.stage where _parent is not null"
+    if row.parent_column and row.name != "balance_transactions":
+        complete = """
+            select distinct f.account_id, f.livemode, p.parent, f.observed_at as _observed_at
+            from temp.part as p join temp.file as f using (path)
+        """
         result.deleted += _drop_vanished(con, row, complete, "stage")
     if absent:
         return
@@ -183,46 +206,62 @@ def _apply(
                 result.children[child.name] = result.children.get(child.name, 0) + number
 
 
-def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, stage: str = "stage") -> tuple[int, int, int]:
-    """(inserted, changed, deleted); `temp.accepted_<object>` holds the rows that were taken."""
-    table, taken = f'stripe."{row.name}"', f"accepted_{row.name}"
+def _merge(
+    con: duckdb.DuckDBPyConnection, row: StripeObject, stage: str = "stage", *, revives: bool = True
+) -> tuple[int, int, int]:
+    """(inserted, changed, deleted); `temp.taken_<object>` holds the rows that are not older than what was there.
+
+    `revives`: whether these rows show that an object exists, so that they take a tombstone away.
+    """
+    table, taken = f'stripe."{row.name}"', f"taken_{row.name}"
     same = "t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id"
     names = [name for name, _, _ in table_columns(row)] + [name for name, _, _ in META]
     listed = ", ".join(f'"{name}"' for name in names)
     con.execute(
         f"""
         create or replace temp table {taken} as
-        select s.*, t.id is not null as _known
+        select s.*, t.id is not null as _known,
+               t.id is null or t._deleted_at is not null or s._payload::varchar is distinct from t._payload::varchar as _differs
         from temp.{stage} as s left join {table} as t on {same}
-        where not s._deleted and (t.id is null or (s._observed_at >= t._observed_at
-            and (t._deleted_at is not null or s._payload::varchar is distinct from t._payload::varchar)))
+        where not s._deleted and (t.id is null or s._observed_at > t._observed_at
+            or (s._observed_at = t._observed_at and t._deleted_at is null)) {"" if revives else "and t._deleted_at is null"}
         """
     )
-    counted = con.execute(f"select count(*) filter (not _known), count(*) filter (_known) from temp.{taken}").fetchone()
-    inserted, changed = counted or (0, 0)
+    inserted, changed, again = con.execute(
+        f"select count(*) filter (not _known), count(*) filter (_known and _differs), count(*) filter (not _differs) "
+        f"from temp.{taken}"
+    ).fetchone() or (0, 0, 0)
     if changed:
-        con.execute(f"delete from {table} as t using temp.{taken} as s where {same} and s._known")
+        con.execute(f"delete from {table} as t using temp.{taken} as s where {same} and s._known and s._differs")
     if inserted or changed:
-        con.execute(f"insert into {table} ({listed}) select {listed} from temp.{taken}")
-    gone = con.execute(
+        con.execute(f"insert into {table} ({listed}) select {listed} from temp.{taken} where _differs")
+        _check_keys(con, row)
+    if again:
+        con.execute(
+            f"update {table} as t set _observed_at = s._observed_at from temp.{taken} as s "
+            f"where {same} and not s._differs and t._observed_at < s._observed_at"
+        )
+    gone = _count(
+        con,
         f"""
         update {table} as t set _deleted_at = s._observed_at, _observed_at = s._observed_at
         from temp.{stage} as s
         where {same} and s._deleted and t._deleted_at is null and t._observed_at <= s._observed_at
-        """
-    ).fetchone()
-    unseen = con.execute(
+        """,
+    )
+    unseen = _count(
+        con,
         f"""
         insert into {table} ({listed})
         select {", ".join("_observed_at" if n == "_deleted_at" else f'"{n}"' for n in names)} from temp.{stage} as s
         where s._deleted and not exists (select 1 from {table} as t where {same})
-        """
-    ).fetchone()
-    return int(inserted), int(changed), int(gone[0] if gone else 0) + int(unseen[0] if unseen else 0)
+        """,
+    )
+    return int(inserted), int(changed), gone + unseen
 
 
 def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObject, path: str) -> int:
-    """Rows embedded in the accepted parents; where the embedded list is complete, what vanished from it is deleted."""
+    """Rows embedded in the parents that were taken; where the embedded list is complete, what vanished from it is deleted."""
     container = f"json_extract(p._payload, '$.{path}')"
     parent = child.parent_column
     own = {column.name: column for column in columns(child.name)}
@@ -234,7 +273,7 @@ def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeOb
         with element as (
             select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._n,
                    unnest({elements(container)}) as json
-            from temp.accepted_{row.name} as p
+            from temp.taken_{row.name} as p
         ),
         typed as (
             select p.account_id, p.livemode, {extra}{typed(child, given=given)}, p.json as _payload, p._api_version,
@@ -243,27 +282,54 @@ def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeOb
             where json_type(p.json) = 'OBJECT'
         )
         select * from typed where id is not null
-        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _n) = 1
+        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _n desc) = 1
         """
     )
     complete = f"""
-        select p.account_id, p.livemode, p.id as parent, p._observed_at from temp.accepted_{row.name} as p
+        select p.account_id, p.livemode, p.id as parent, p._observed_at from temp.taken_{row.name} as p
         where json_exists({container}, '$.data') and coalesce((json_extract({container}, '$.has_more'))::boolean, false) = false
     """
-    number = sum(_merge(con, child, "child_stage"))
+    # An invoice goes on naming the discounts that it had; only what they apply to shows whether they exist.
+    number = sum(_merge(con, child, "child_stage", revives=row.name != "invoices"))
     if child.parent == row.name and parent:
         number += _drop_vanished(con, child, complete, "child_stage")
+    if child.name == "discounts" and row.name in _DISCOUNTS_OF:
+        number += _drop_discounts(con, row, container)
     if child.history:
-        history.from_rows(con, child)
+        history.from_parents(con, row, child, path)
     for grandchild in CATALOGUE.values():
         if grandchild.embedded_in and child.name in grandchild.embedded_in:
             number += _children(con, child, grandchild, grandchild.embedded_in[child.name])
     return number
 
 
+# Which discounts belong to a parent itself; others only pass through it.
+_DISCOUNTS_OF = {
+    "customers": "t.customer = p.id and t.subscription is null and t.subscription_item is null "
+    "and t.invoice is null and t.invoice_item is null and t.checkout_session is null",
+    "subscriptions": "t.subscription = p.id and t.subscription_item is null and t.invoice is null",
+    "subscription_items": "t.subscription_item = p.id",
+}
+
+
+def _drop_discounts(con: duckdb.DuckDBPyConnection, row: StripeObject, container: str) -> int:
+    """Tombstone the discounts that the customer, subscription or item they applied to no longer shows."""
+    shown = f"list_transform({elements(container)}, lambda x: coalesce(x ->> '$.id', x ->> '$'))"
+    return _count(
+        con,
+        f"""
+        update stripe.discounts as t set _deleted_at = p._observed_at, _observed_at = p._observed_at
+        from temp.taken_{row.name} as p
+        where t.account_id = p.account_id and t.livemode = p.livemode and {_DISCOUNTS_OF[row.name]}
+            and t._deleted_at is null and t._observed_at <= p._observed_at and not list_contains({shown}, t.id)
+        """,
+    )
+
+
 def _drop_vanished(con: duckdb.DuckDBPyConnection, child: StripeObject, complete: str, stage: str) -> int:
     """Tombstone the children that a complete list of their parent no longer shows."""
-    done = con.execute(
+    return _count(
+        con,
         f"""
         update stripe."{child.name}" as t set _deleted_at = c._observed_at, _observed_at = c._observed_at
         from ({complete}) as c
@@ -271,17 +337,17 @@ def _drop_vanished(con: duckdb.DuckDBPyConnection, child: StripeObject, complete
             and t._deleted_at is null and t._observed_at <= c._observed_at
             and not exists (select 1 from temp.{stage} as s
                 where s.account_id = t.account_id and s.livemode = t.livemode and s.id = t.id)
-        """
-    ).fetchone()
-    return int(done[0]) if done else 0
+        """,
+    )
 
 
 def _payout_batches(con: duckdb.DuckDBPyConnection) -> None:
     """Files that list the transactions of one payout also say which batch they belong to."""
     con.execute(
         """
-        delete from sync.payout_transactions as t using (select distinct account_id, livemode, _parent from temp.stage) as s
-        where t.account_id = s.account_id and t.livemode = s.livemode and t.payout = s._parent
+        delete from sync.payout_transactions as t
+        using (select distinct f.account_id, f.livemode, p.parent from temp.part as p join temp.file as f using (path)) as s
+        where t.account_id = s.account_id and t.livemode = s.livemode and t.payout = s.parent
         """
     )
     con.execute(
@@ -290,15 +356,28 @@ def _payout_batches(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _check_keys(con: duckdb.DuckDBPyConnection, row: StripeObject) -> int:
-    total, keys = con.execute(
-        f'select count(*), count(distinct (account_id, livemode, id)) from stripe."{row.name}"'
-    ).fetchone() or (0, 0)
-    if total != keys:
-        raise WarehouseError(
-            f"stripe.{row.name} would hold {total - keys} keys twice; nothing was loaded.", "This is a defect; report it."
+def _check_keys(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
+    """Uniqueness without an index: looked at where this load wrote."""
+    twice = _count(
+        con,
+        f"""
+        select count(*) from (
+            select 1 from stripe."{row.name}" as t
+            semi join (select account_id, livemode, id from temp.taken_{row.name} where _differs) as s
+                on t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id
+            group by t.account_id, t.livemode, t.id having count(*) > 1
         )
-    return int(total)
+        """,
+    )
+    if twice:
+        raise WarehouseError(
+            f"stripe.{row.name} would hold {twice} keys twice; nothing was loaded.", "This is a defect; report it."
+        )
+
+
+def _count(con: duckdb.DuckDBPyConnection, statement: str) -> int:
+    found = con.execute(statement).fetchone()
+    return int(found[0]) if found else 0
 
 
 __all__ = ["LoadResult", "load", "load_version", "loaded_files", "read_cursors"]

@@ -48,9 +48,9 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         target = unfinished / "warehouse.duckdb"
-        with warehouse.connect() as con:
+        with warehouse.connect() as con:  # held while copying, so that nobody writes meanwhile
             con.execute("checkpoint")
-        checksum = _copy(warehouse.build, target)
+            checksum = _copy(warehouse.build, target)
         publication = Publication(number, folder / "warehouse.duckdb", datetime.now(UTC), data_until, checksum)
         with open_file(target, read_only=False) as con:
             _record(con, publication)
@@ -58,12 +58,12 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
             con.execute("select number from ops.publication").fetchone()
         _sync(target)
         unfinished.rename(folder)
+        unfinished = folder
         _sync(warehouse.versions)
         link = warehouse.data_dir / f".warehouse.duckdb.{number}"
         link.unlink(missing_ok=True)
         link.symlink_to(Path("published") / str(number) / "warehouse.duckdb")
         link.replace(warehouse.published)
-        _sync(warehouse.data_dir)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         cause = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
@@ -71,9 +71,10 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
             f"Version {number} could not be published: {cause}. Readers keep version {before.number if before else 'none'}.",
             "Free some space or give this user the right to write, then run `ledgerline refresh`.",
         ) from error
-    except StorageError:
+    except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    _sync(warehouse.data_dir)
     _clean(warehouse, number)
     return publication
 

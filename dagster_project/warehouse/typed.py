@@ -69,7 +69,7 @@ def fingerprint(row: StripeObject) -> str:
             continue
         value = f'"{column.name}"'
         if column.name in lists and column.type == "json":
-            ids = f"list_transform({elements(value)}, x -> coalesce(x ->> '$.id', x ->> '$'))"
+            ids = f"list_transform({elements(value)}, lambda x: coalesce(x ->> '$.id', x ->> '$'))"
             value = f"array_to_string({ids}, ',')"
         parts.append(f"coalesce({value}::varchar, '~')")
     return f"md5(concat_ws('|', {', '.join(parts)}))"
