@@ -3,6 +3,7 @@
 Belongs here: names, groups and how a build is run. What the models say is in dbt/.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dagster_project.orchestration.extract import OWNERS, RunLog
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.settings import Settings
+from dagster_project.stripe_api.catalog import CATALOGUE
 
 PUBLISHED_SCHEMAS = ("marts", "outcomes")
 
@@ -31,7 +33,8 @@ class Translator(DagsterDbtTranslator):
         name = dbt_resource_props["name"]
         match dbt_resource_props["resource_type"]:
             case "source" if dbt_resource_props["source_name"] == "stripe":
-                return dg.AssetKey(["stripe", name])
+                # A history table is written together with its object.
+                return dg.AssetKey(["stripe", name if name in CATALOGUE else name.removesuffix("_history")])
             case "source":
                 # What the pipeline notes about itself (sync.*) is written together with the accounts.
                 return dg.AssetKey(["stripe", "accounts"])
@@ -54,7 +57,7 @@ def build_models(settings: Settings, manifest: Path) -> dg.AssetsDefinition:
     """The models of the manifest as one step, since dbt orders and parallelizes them itself."""
 
     @dbt_assets(
-        manifest=manifest,
+        manifest=_with_owned_tests(json.loads(manifest.read_text(encoding="utf-8"))),
         project=project(settings),
         name="dbt",
         dagster_dbt_translator=Translator(),
@@ -79,6 +82,24 @@ def build_models(settings: Settings, manifest: Path) -> dg.AssetsDefinition:
                 mark_built(con, version)
 
     return models
+
+
+def _with_owned_tests(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Tests that compare several models belong to a mart they read (else to the first model), because Dagster shows a
+    test as a check only when it belongs to one asset."""
+    for name, test in manifest["nodes"].items():
+        if not name.startswith("test.") or test.get("attached_node"):
+            continue
+        parents = test["depends_on"]["nodes"]
+        read = [manifest["nodes"][parent] for parent in parents if parent.startswith("model.")]
+        if len(set(parents)) < 2 or not read:
+            continue
+        owner = next((node for node in read if node["schema"] in PUBLISHED_SCHEMAS), read[0])
+        meta = test["config"].setdefault("meta", {}).setdefault("dagster", {})
+        meta.setdefault(
+            "ref", {"name": owner["name"], "package": owner["package_name"], "version": owner.get("version")}
+        )
+    return manifest
 
 
 def _watched(events: Iterator[Any], context: dg.AssetExecutionContext, ledgerline: Pipeline) -> Iterator[Any]:
