@@ -1,4 +1,4 @@
-"""The Stripe balance: every movement is a balance transaction, money becomes available, and daily payouts take it out."""
+"""The Stripe balance: every movement is a balance transaction; it becomes available, and daily payouts take it out."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from dagster_project.simulator.world import Object, World, action
 
 def book(
     world: World, type: str, category: str, source: str, amount: int, currency: str, *,
-    fee: int = 0, fee_description: str = "Stripe processing fees", available_on: int | None = None, description: str | None = None,
+    fee: int = 0, fee_description: str = "Stripe processing fees", available_on: int | None = None,
+    description: str | None = None,
 ) -> Object:  # fmt: skip
-    """Add a balance transaction and move the balance; `net = amount - fee`. Without `available_on` it is available now."""
+    """Add a balance transaction and move the balance, `net = amount - fee`; without `available_on` available now."""
     available = available_on is None or available_on <= world.now
     details = [
-        {"amount": fee, "application": None, "currency": currency, "description": fee_description, "type": "stripe_fee"}
+        {"amount": fee, "application": None, "currency": currency, "description": fee_description,
+        "type": "stripe_fee"}
     ]
     row = world.add(
-        "balance_transaction", "txn", type=type, reporting_category=category, source=source, amount=amount, fee=fee,
-        net=amount - fee, currency=currency, fee_details=details if fee else [], balance_type="payments",
-        status="available" if available else "pending", available_on=world.now if available else available_on,
-        description=description,
+        "balance_transaction", "txn", type=type, reporting_category=category, source=source, amount=amount,
+        fee=fee, net=amount - fee, currency=currency, fee_details=details if fee else [],
+        balance_type="payments", status="available" if available else "pending",
+        available_on=world.now if available else available_on, description=description,
     )  # fmt: skip
     money = world.balance.setdefault(currency, {"available": 0, "pending": 0})
     if available:
@@ -37,7 +39,7 @@ def book(
 
 @action
 def day_ends(world: World) -> None:
-    """Shortly after midnight UTC: what is due becomes available, and each currency's balance is paid out on weekdays."""
+    """Shortly after midnight UTC: what is due becomes available; on weekdays each currency is paid out."""
     while world.pending and world.pending[0][0] <= world.now:
         _, id, net, currency = heapq.heappop(world.pending)
         row = world.the(id)
@@ -62,10 +64,10 @@ def _pay_out(world: World, currency: str, weekday: int) -> None:
     bank = next(row for row in account["external_accounts"]["data"] if row["currency"] == currency)
     arrival = (world.now // DAY + (2 if weekday < 3 else 4)) * DAY
     payout = world.add(
-        "payout", "po", amount=amount, currency=currency, arrival_date=arrival, automatic=True, method="standard",
-        destination=bank["id"], source_type="card", status="in_transit", type="bank_account",
-        reconciliation_status="in_progress", description="STRIPE PAYOUT", statement_descriptor="LEDGERLINE DEMO",
-        trace_id={"status": "pending", "value": None},
+        "payout", "po", amount=amount, currency=currency, arrival_date=arrival, automatic=True,
+        method="standard", destination=bank["id"], source_type="card", status="in_transit", type="bank_account",
+        reconciliation_status="in_progress", description="STRIPE PAYOUT",
+        statement_descriptor="LEDGERLINE DEMO", trace_id={"status": "pending", "value": None},
     )  # fmt: skip
     row = book(world, "payout", "payout", payout["id"], -amount, currency, description="STRIPE PAYOUT")
     payout["balance_transaction"] = row["id"]
@@ -93,11 +95,12 @@ def payout_fails(world: World, id: str) -> None:
     """The bank sends the money back days later: the payout turns failed and its amount is in the balance again."""
     payout = world.the(id)
     back = book(
-        world, "payout_failure", "payout_reversal", id, payout["amount"], payout["currency"], description="PAYOUT FAILURE"
+        world, "payout_failure", "payout_reversal", id, payout["amount"], payout["currency"],
+        description="PAYOUT FAILURE"
     )
     world.change(
-        payout, "payout.failed", status="failed", failure_balance_transaction=back["id"], failure_code="account_closed",
-        failure_message="The bank account has been closed.",
+        payout, "payout.failed", status="failed", failure_balance_transaction=back["id"],
+        failure_code="account_closed", failure_message="The bank account has been closed.",
     )  # fmt: skip
 
 
@@ -106,7 +109,8 @@ def billing_fee(world: World) -> None:
     """Stripe's own monthly fee: its cost is in `amount`, not in `fee`."""
     for currency, amount in BILLING_FEE.items():
         if currency in world.balance:
-            book(world, "stripe_fee", "fee", "", -amount, currency, description="Billing - Usage Fee")["source"] = None
+            book(world, "stripe_fee", "fee", "", -amount, currency,
+            description="Billing - Usage Fee")["source"] = None
     world.later(world.now + 30 * DAY, billing_fee)
 
 

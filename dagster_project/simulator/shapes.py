@@ -1,5 +1,7 @@
-"""New objects in Stripe's shape: `templates.json` holds, per kind, every key that version 2026-10-28.endive always sends,
-with its neutral value (null where Stripe allows it); the caller fills in what is known. Optional keys stay absent.
+"""New objects in Stripe's shape.
+
+`templates.json` holds, per kind, every key that version 2026-10-28.endive always sends, with its neutral value (null
+where Stripe allows it); the caller fills in what is known. Optional keys stay absent.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class World:
         return obj
 
     def change(self, obj: Object, event: str | None, **changes: Any) -> Object:
-        """Set fields and announce the change with exactly the previous values; a change that changes nothing is silent."""
+        """Set fields and announce exactly the previous values; what changes nothing is silent."""
         previous = {name: obj.get(name) for name, value in changes.items() if obj.get(name) != value}
         if not previous:
             return obj

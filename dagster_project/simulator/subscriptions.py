@@ -1,0 +1,120 @@
+"""One subscription: its items and periods, its discounts, and how every change of it is kept and told.
+
+Rules: https://docs.stripe.com/billing/subscriptions/billing-cycle (the day of the month is the anchor's, or the last).
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster_project.simulator import business as b
+from dagster_project.simulator import shapes
+from dagster_project.simulator.world import Object, World, action
+
+ENDED = ("canceled", "incomplete_expired")
+
+
+def after(start: int, interval: str, count: int, anchor: int) -> int:
+    """The next period edge after `start`: same day of the month as the anchor, or the month's last day."""
+    if interval == "day":
+        return start + count * b.DAY
+    if interval == "week":
+        return start + 7 * count * b.DAY
+    begin, day = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(anchor, UTC).day
+    months = begin.year * 12 + begin.month - 1 + count * (12 if interval == "year" else 1)
+    year, month = divmod(months, 12)
+    last = monthrange(year, month + 1)[1]
+    return int(begin.replace(year=year, month=month + 1, day=min(day, last)).timestamp())
+
+
+def period_end(sub: Object) -> int:
+    """When the first of its items' periods ends, in Unix seconds."""
+    return min(item["current_period_end"] for item in sub["items"]["data"])
+
+
+def next_edge(sub: Object, price: Object, start: int) -> int:
+    """When a period of `price` that begins at `start` ends."""
+    recurring = price["recurring"]
+    return after(start, recurring["interval"], recurring["interval_count"], sub["billing_cycle_anchor"])
+
+
+def add_item(world: World, sub: Object, price: Object, quantity: int | None, start: int, end: int) -> Object:
+    item = shapes.new(
+        "subscription_item", world.id("si"), created=world.now, subscription=sub["id"], price=nested(price),
+        plan=world.the(price["id"], "plan"), current_period_start=start, current_period_end=end, tax_rates=[],
+        metadata={},
+    )  # fmt: skip
+    if quantity is not None:
+        item["quantity"] = quantity
+    sub["items"]["data"].append(item)
+    return item
+
+
+def nested(price: Object) -> Object:
+    """A price inside another object: what Stripe only includes on request is absent."""
+    return {name: value for name, value in price.items() if name not in ("tiers", "currency_options")}
+
+
+def save(world: World, sub: Object) -> None:
+    """The subscription, and its items as rows of their own."""
+    sub["items"]["url"] = f"/v1/subscription_items?subscription={sub['id']}"
+    world.store.save(sub)
+    for item in sub["items"]["data"]:
+        if world.store.get(item["id"], "subscription_item") is None:
+            world.store.insert(item, parent=sub["id"])
+        else:
+            world.store.save(item)
+
+
+def update(world: World, sub: Object, **changes: Any) -> None:
+    """Change a subscription and announce it; items are kept as rows too."""
+    world.change(sub, "customer.subscription.updated", **changes)
+    save(world, sub)
+
+
+def items_changed(world: World, sub: Object, before: Object) -> None:
+    """Announce a change of the embedded items, of which Stripe sends the whole list as it was."""
+    save(world, sub)
+    world.emit("customer.subscription.updated", sub, {"items": before})
+
+
+def end_subscription(world: World, sub: Object) -> Object:
+    """Canceled for good; the event that says so is called `deleted` and carries the whole object."""
+    sub |= {"status": "canceled", "ended_at": world.now, "canceled_at": sub["canceled_at"] or world.now}
+    sub["cancel_at_period_end"] = False if sub["cancel_at"] is None else sub["cancel_at_period_end"]
+    world.store.save(sub)
+    world.emit("customer.subscription.deleted", sub)
+    return sub
+
+
+def apply_coupon(world: World, sub: Object, coupon: Object, promotion_code: str | None) -> None:
+    end = None
+    if coupon["duration"] == "repeating":
+        anchor = sub["billing_cycle_anchor"]
+        end = after(anchor, "month", coupon["duration_in_months"], anchor)
+    made = world.add(
+        "discount", "di", customer=sub["customer"], subscription=sub["id"], start=world.now, end=end,
+        source={"coupon": coupon["id"], "type": "coupon"}, promotion_code=promotion_code,
+    )  # fmt: skip
+    sub["discounts"] = [made["id"]]
+    world.emit("customer.discount.created", made)
+    coupon = world.the(coupon["id"], "coupon")
+    coupon["times_redeemed"] += 1
+    world.store.save(coupon)
+    if end is not None:
+        world.later(end, discount_ends, sub["id"], made["id"])
+
+
+@action
+def discount_ends(world: World, sub_id: str, discount: str) -> None:
+    sub = world.the(sub_id)
+    if discount in sub["discounts"] and sub["status"] not in ENDED:
+        drop_discounts(world, sub, [discount])
+
+
+def drop_discounts(world: World, sub: Object, dropped: list[str]) -> None:
+    update(world, sub, discounts=[id for id in sub["discounts"] if id not in dropped])
+    for id in dropped:
+        world.emit("customer.discount.deleted", world.the(id, "discount"))
