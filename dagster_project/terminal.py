@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+_WIDE = None if sys.stdout.isatty() else 200  # a pipe has no width of its own; lines must not be folded there
+console = Console(highlight=False, soft_wrap=True, width=_WIDE)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -27,7 +28,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     body = [[_cell(value) for value in row] for row in rows]
     for position, header in enumerate(headers):
         numeric = bool(body) and all(_numeric(row[position]) for row in body)
-        grid.add_column(header, justify="right" if numeric else "left", overflow="fold")
+        grid.add_column(header, justify="right" if numeric else "left", no_wrap=True)
     for row in body:
         grid.add_row(*row)
     console.print(grid)
@@ -43,7 +44,8 @@ def _cell(value: object) -> str:
 
 
 def _numeric(text: str) -> bool:
-    return text == "–" or text.replace(",", "").replace(".", "").replace("-", "").replace(" %", "").isdigit()
+    """A number, possibly with a unit behind it (`12.50 USD`, `98.1 %`)."""
+    return text == "–" or text.split(" ")[0].replace(",", "").replace(".", "").replace("-", "").isdigit()
 
 
 class Bars:
