@@ -21,10 +21,11 @@ Entity = tuple[str, bool, str]  # account_id, livemode, key
 
 @dataclass(frozen=True)
 class Mark:
-    """A row as the planner compares it; `hash` is of the watched columns."""
+    """A row as the planner compares it; `hash` is of the watched columns, `at` when it happened."""
 
     hash: str
     as_of: datetime | None
+    at: datetime | None
 
 
 @contextmanager
@@ -77,19 +78,19 @@ def marks(con: duckdb.DuckDBPyConnection, route: Route, found: dict[str, str]) -
         values += list(allowed)
     where = f"where {' and '.join(conditions)}" if conditions else ""
     rows = con.execute(
-        f"select account_id, livemode, key::varchar, as_of::timestamptz, {hashed} from outcomes.{route.source} {where} "
-        "order by as_of, account_id, key",
+        f"select account_id, livemode, key::varchar, as_of::timestamptz, {_name(route.at)}::timestamptz, {hashed} from outcomes.{route.source} {where} "
+        f"order by {_name(route.at)}, account_id, key",
         values,
     ).fetchall()
     result: dict[Entity, Mark] = {}
-    for account, livemode, key, as_of, digest in rows:
+    for account, livemode, key, as_of, at, digest in rows:
         entity = (account, livemode, key)
         if None in entity or entity in result:
             raise WarehouseError(
                 f"outcomes.{route.source}: the key {key!r} is {'twice there' if entity in result else 'incomplete'}.",
                 "Every outcome needs one row per account_id, livemode and key; correct the model.",
             )
-        result[entity] = Mark(digest, as_of)
+        result[entity] = Mark(digest, as_of, at)
     return result
 
 

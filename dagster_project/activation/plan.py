@@ -99,7 +99,7 @@ def _plan(
         events: dict[Entity, dict[str, Any]] = {}
         if source is None:
             events = _events(connection, route)
-            marks = {entity: Mark("", row["as_of"]) for entity, row in events.items()}
+            marks = {entity: Mark("", row["as_of"], row["as_of"]) for entity, row in events.items()}
         seen = _seen(connection, route.name)
         first = connection.execute(select(route_state).where(route_state.c.route == route.name)).first() is None
         baseline = first and not route.backfill
@@ -206,7 +206,7 @@ def _effects(
                     payload,
                     seq=seq,
                     now=now,
-                    occurred_at=marks[entity].as_of,
+                    occurred_at=marks[entity].at,
                     held=held,
                 )
             )

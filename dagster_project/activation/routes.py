@@ -5,6 +5,7 @@ route: dispute_alert          # name; part of every effect's id
 from: disputes_opened         # model in outcomes, or  on: [charge.dispute.created]  for events as they arrive
 mode: event                   # enter: when a key appears, also again after it was gone; change: when a watched column
                               # differs; state: on both, the newest replaces what waits; event: once per key
+at: opened_at                 # column of when it happened; without it as_of, until when the data is known
 watch: [status]               # columns that count as a change; without it all
 when: {status: [needs_response]}   # only rows with these values
 steps:
@@ -34,7 +35,7 @@ from dagster_project.activation.destinations import FORMS, names
 from dagster_project.errors import UsageError
 
 Mode = Literal["enter", "change", "state", "event"]
-_KEYS = {"route", "from", "on", "mode", "watch", "when", "steps", "while", "limits", "nulls", "backfill"}
+_KEYS = {"route", "from", "on", "mode", "at", "watch", "when", "steps", "while", "limits", "nulls", "backfill"}
 _STEP_KEYS = {"to", "template", "map", "after"}
 _LIMIT_KEYS = {"per_run", "max_ratio", "on_exceed"}
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -67,6 +68,7 @@ class Route:
     source: str | None
     on: tuple[str, ...]
     mode: Mode
+    at: str
     watch: tuple[str, ...]
     when: dict[str, tuple[Any, ...]]
     steps: tuple[Step, ...]
@@ -161,7 +163,7 @@ def _route(file: Path, document: Any) -> Route:
     mode: Any = read.choice("mode", "event", get_args(Mode))
     if on and mode != "event":
         raise read.wrong("mode", "events as they arrive are of mode `event`")
-    while_column = read.text("while")
+    while_column, at = read.text("while"), read.text("at") or "as_of"
     if on and while_column:
         raise read.wrong("while", "only a model can be read again")
     given_steps = read.values.get("steps")
@@ -170,7 +172,7 @@ def _route(file: Path, document: Any) -> Route:
     steps = tuple(_step(f"{read.where}, step {n}", each) for n, each in enumerate(given_steps, 1))
     templates = file.parent / "templates"
     when = _when(read)
-    columns = {*read.texts("watch"), *when, *([while_column] if while_column else [])}
+    columns = {at, *read.texts("watch"), *when, *([while_column] if while_column else [])}
     for step in steps:
         columns |= set(step.fields.values())
         if step.template:
@@ -185,6 +187,7 @@ def _route(file: Path, document: Any) -> Route:
         source=source,
         on=on,
         mode=mode,
+        at=at,
         watch=read.texts("watch"),
         when=when,
         steps=steps,

@@ -113,7 +113,7 @@ effect = Table(
     Column("payload_sha", String(64), nullable=False),
     Column("while_source", String(128), comment="outcome that is read again before sending"),
     Column("while_column", String(128)),
-    Column("occurred_at", Utc, comment="as_of of the outcome: when it happened"),
+    Column("occurred_at", Utc, comment="when it happened, by the column that the route names"),
     Column("created_at", Utc, nullable=False),
     Column("not_before", Utc, nullable=False),
     Column("state", String(16), nullable=False),

@@ -28,10 +28,11 @@ COLUMNS = (
 _ROOTS = {
     "Assets": (
         "stripe_clearing", "payouts_in_transit", "bank", "stripe_reserve", "accounts_receivable", "disputes_receivable",
-        "input_tax", "out_of_band_receipts", "suspense",
+        "input_tax", "stripe_receipts", "out_of_band_receipts", "suspense",
     ),
     "Liabilities": (
         "connect_payable", "customer_credit_balance", "refunds_payable", "sales_tax_payable", "deferred_revenue",
+        "customer_overpayments",
     ),
     "Income": ("revenue", "application_fee_revenue", "refunds", "credit_notes", "fx_gain_loss"),
     "Expenses": ("processing_fees", "stripe_product_fees", "payout_fees", "dispute_fees", "dispute_losses"),
@@ -140,6 +141,8 @@ def _entry(effect: Outgoing) -> Entry | Permanent:
     except (KeyError, TypeError, ValueError) as error:
         return Permanent(f"The journal entry of {effect.key} is incomplete: {error!r}")
     debit, credit = sum(line.debit for line in lines), sum(line.credit for line in lines)
+    if not entry.lines:
+        return Permanent(f"The journal entry of {effect.key} has no lines.")
     if debit != credit:
         return Permanent(f"The journal entry of {effect.key} does not balance: debit {debit}, credit {credit}.")
     return entry

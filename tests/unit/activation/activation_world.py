@@ -57,7 +57,7 @@ class World:
                 "timestamptz '2025-01-01 00:00:00+00' + to_minutes(i), 'in_' || i, 'A-' || i, 'cus_' || i % 7, "
                 "'=Company \"' || i % 7, case i % 2 when 0 then 'eur' else 'jpy' end, 1000 + i, "
                 "timestamptz '2025-01-01 00:00:00+00' + to_minutes(i), "
-                "[{account: 'accounts_receivable', debit: 1000 + i, credit: 0}, "
+                "[{account: 'stripe_receipts', debit: 1000 + i, credit: 0}, "
                 "{account: 'revenue', debit: 0, credit: 1000}, {account: 'sales_tax_payable', debit: 0, credit: i}] "
                 f"from range(1, 100000) t(i) {invoices}"
             )
@@ -83,7 +83,8 @@ class World:
 def dispute(key: str, **values: Any) -> dict[str, Any]:
     moment = datetime(2025, 3, 1, 12, 30, tzinfo=UTC)
     return {
-        "account_id": "acct_1", "livemode": False, "key": key, "as_of": moment, "charge_id": f"ch_{key}",
+        "account_id": "acct_1", "livemode": False, "key": key, "as_of": datetime(2026, 1, 1, tzinfo=UTC),
+        "charge_id": f"ch_{key}",
         "customer_id": "cus_1", "customer_name": "Ada <!channel> & Co", "amount": 123450, "currency": "eur",
         "amount_text": "1,234.50 EUR", "reason": "product_not_received", "status": "needs_response",
         "due_by": datetime(2025, 3, 9, tzinfo=UTC), "opened_at": moment, "still_open": True, **values,

@@ -29,6 +29,7 @@ GOOD = "route: good\nfrom: disputes_opened\nsteps:\n  - {to: slack, template: te
         (GOOD + "limits: {per_run: many}\n", "limits, per_run: 'many' is no number"),
         (GOOD + "limits: {perrun: 1}\n", "limits: unknown key perrun"),
         (GOOD + "when: {status: 1.5}\n", "when, status: a text"),
+        (GOOD + "at: 5\n", "at: 5 is no text"),
         (GOOD + "backfill: sure\n", "backfill: 'sure' is neither"),
         (GOOD.replace("route: good", "route: Good One"), "route: a name of small letters"),
         ("- a list\n", "is no mapping"),
