@@ -78,7 +78,8 @@ def marks(con: duckdb.DuckDBPyConnection, route: Route, found: dict[str, str]) -
         values += list(allowed)
     where = f"where {' and '.join(conditions)}" if conditions else ""
     rows = con.execute(
-        f"select account_id, livemode, key::varchar, as_of::timestamptz, {_name(route.at)}::timestamptz, {hashed} from outcomes.{route.source} {where} "
+        f"select account_id, livemode, key::varchar, as_of::timestamptz, {_name(route.at)}::timestamptz, {hashed} "
+        f"from outcomes.{route.source} {where} "
         f"order by {_name(route.at)}, account_id, key",
         values,
     ).fetchall()
