@@ -444,7 +444,7 @@ class AccountReader:
             if state in ("not_permitted", "failed"):
                 row.state, row.message = state, message
                 self.report.problems.append(f"{name} ({self.account.name}): {message}")
-            elif row.state == "unchanged" and (row.received or message):
+            elif message:
                 row.state, row.message = "ok", message
         for endpoint, number in self.governor.requests.items():
             self.report.requests += number

@@ -264,10 +264,10 @@ class StripeClient:
                 status=status, request_id=request_id,
             )  # fmt: skip
         if _stripes_error(body) is None:
-            # A 404 of something in between must not look like a deleted object.
-            return StripeUnreachable(
+            # Without its status: a 404 of something in between must not look like a deleted object.
+            return StripeAnswerError(
                 f"{self.api_base} answers, but not as Stripe does (HTTP {status} on {path}).", "Check STRIPE_API_BASE.",
-                status=status, request_id=request_id,
+                request_id=request_id,
             )  # fmt: skip
         return StripeAnswerError(
             f"{path} was refused (HTTP {status}{_reason(body)}).",
