@@ -6,6 +6,7 @@ import hashlib
 import random
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [first + second for second in _ALPHABET for first in _ALPHABET]
 _LENGTHS = {"evt": 24, "ch": 24, "pi": 24, "in": 24, "sub": 24, "txn": 24, "po": 24, "pm": 24, "cus": 14, "prod": 14}
 
 
@@ -13,9 +14,9 @@ def make(seed: int, prefix: str, number: int) -> str:
     """The `number`-th id of a prefix, e.g. `cus_Q3…`."""
     value = int.from_bytes(hashlib.blake2b(f"{seed}/{prefix}/{number}".encode(), digest_size=16).digest())
     letters = []
-    for _ in range(_LENGTHS.get(prefix, 20)):
-        value, digit = divmod(value, 62)
-        letters.append(_ALPHABET[digit])
+    for _ in range(_LENGTHS.get(prefix, 20) // 2):
+        value, pair = divmod(value, 62 * 62)
+        letters.append(_PAIRS[pair])
     return f"{prefix}_{''.join(letters)}"
 
 

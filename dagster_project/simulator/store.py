@@ -104,6 +104,7 @@ class Store:
         if row is None:
             raise KeyError(id)
         self._write()
+        self._begin()
         self._db.execute(
             "update object set gone = 1, tombstone = ? where kind = ? and id = ?",
             (_encode(tombstone) if tombstone else None, row.kind, id),
@@ -177,32 +178,38 @@ class Store:
     def prune(self, kind: str, before: int) -> None:
         """Forget the objects of a kind that were created before an instant."""
         self._write()
+        self._begin()
         self._db.execute("delete from object where kind = ? and created < ?", (kind, before))
         for key in [key for key, row in self._cache.items() if row.kind == kind]:
             del self._cache[key]
 
     def flush(self) -> None:
-        """Make everything durable."""
+        """Make everything durable, at once: objects and what belongs to them in `meta` are never apart on disk."""
         self._write()
+        self._begin()
         rows = [(name, json.dumps(value)) for name, value in self.meta.items()]
         self._db.executemany("insert or replace into meta values (?, ?)", rows)
+        self._db.execute("commit")
+        if len(self._cache) > _CACHE:
+            self._cache.clear()
+            self._kind_of.clear()
+
+    def _begin(self) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("begin")
 
     def _write(self) -> None:
         if not self._dirty:
             return
         columns = ("seq", "kind", "id", "created", "parent", "body", *_quoted)
         updated = ", ".join(f"{name} = excluded.{name}" for name in columns[3:])
-        self._db.execute("begin")
+        self._begin()
         self._db.executemany(
             f"insert into object ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
             f" on conflict (kind, id) do update set {updated}, gone = 0",
             map(_values, self._dirty.values()),
         )
-        self._db.execute("commit")
         self._dirty.clear()
-        if len(self._cache) > _CACHE:
-            self._cache.clear()
-            self._kind_of.clear()
 
     def close(self) -> None:
         self.flush()
@@ -242,16 +249,18 @@ _quoted = [f'"{name}"' for name in INDEXED]
 
 
 def _values(row: _Row) -> tuple[Any, ...]:
-    obj = row.obj
+    obj, extra = row.obj, row.extra
     created = obj.get("created", obj.get("date", 0))
     return (
         row.seq, row.kind, obj["id"], created, row.parent, _encode(obj),
-        *(row.extra.get(name) or _text(obj.get(name)) for name in INDEXED),
+        *(extra.get(name) or _text(obj.get(name)) for name in INDEXED),
     )  # fmt: skip
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, list):
+    if value is None or type(value) is str:
+        return value
+    if isinstance(value, list):
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
