@@ -3,7 +3,7 @@
 An upsert is a deduplicated stage, then DELETE … USING and INSERT: it costs what changed, not what exists. A row that was
 observed earlier never overwrites one observed later, so pages may arrive in any order and any number of times.
 A tombstone counts as an observation: only an object seen to exist after it takes it away (coupons may reuse an id).
-Seeing the same content again moves `_observed_at` and counts as no change.
+Seeing the same content again moves `_observed_at` and `_source` and counts as no change.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _by_shape(batches: list[Batch]) -> list[list[Batch]]:
 
 
 def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch]) -> None:
-    """`temp.stage`: the newest observation per key, typed; `temp.observed`: every line, where versions are kept."""
+    """`temp.stage`: the newest observation per key, typed; `temp.observed`: every line, where versions or children follow."""
     con.execute(
         "create or replace temp table file (path varchar, account_id varchar, livemode boolean, "
         "source varchar, api_version varchar, observed_at timestamptz, n bigint)"
@@ -145,7 +145,7 @@ def _stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batc
         left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
         cross join lateral (select json_transform(line.json, {structure(row)}) as t)
     """
-    if row.history:
+    if row.history or _embedded(row):
         con.execute(f"create or replace temp table observed as {lines}")
         lines = "from temp.observed"
     con.execute(
@@ -199,11 +199,14 @@ def _apply(con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult
         history.from_events(con)
     if row.history:
         history.from_rows(con, row)
-    for child in CATALOGUE.values():
-        if child.embedded_in and row.name in child.embedded_in:
-            number = _children(con, row, child, child.embedded_in[row.name])
-            if number:
-                result.children[child.name] = result.children.get(child.name, 0) + number
+    for child, path in _embedded(row):
+        if number := _children(con, row, child, path, "observed"):
+            result.children[child.name] = result.children.get(child.name, 0) + number
+
+
+def _embedded(row: StripeObject) -> list[tuple[StripeObject, str]]:
+    """(child, path of its list) for everything that arrives inside `row`."""
+    return [(child, child.embedded_in[row.name]) for child in CATALOGUE.values() if row.name in (child.embedded_in or {})]
 
 
 def _merge(
@@ -238,7 +241,8 @@ def _merge(
         _check_keys(con, row)
     if again:
         con.execute(
-            f"update {table} as t set _observed_at = s._observed_at from temp.{taken} as s "
+            f"update {table} as t set _observed_at = s._observed_at, _source = s._source, _api_version = s._api_version "
+            f"from temp.{taken} as s "
             f"where {same} and not s._differs and t._observed_at < s._observed_at"
         )
     gone = _count(
@@ -260,8 +264,14 @@ def _merge(
     return int(inserted), int(changed), gone + unseen
 
 
-def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObject, path: str) -> int:
-    """Rows embedded in the parents that were taken; where the embedded list is complete, what vanished from it is deleted."""
+def _children(
+    con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObject, path: str, observed: str
+) -> int:
+    """Rows embedded in the parents that were taken; where an embedded list is complete, what vanished from it is deleted.
+
+    All of a parent's observations count, not only the newest, so that files loaded together give what they give one by one.
+    """
+    seen = f"(select o.* from temp.{observed} as o semi join temp.taken_{row.name} using (account_id, livemode, id))"
     container = f"json_extract(p._payload, '$.{path}')"
     parent = child.parent_column
     own = {column.name: column for column in columns(child.name)}
@@ -273,7 +283,7 @@ def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeOb
         with element as (
             select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._n,
                    unnest({elements(container)}) as json
-            from temp.taken_{row.name} as p
+            from {seen} as p where not p._deleted
         ),
         typed as (
             select p.account_id, p.livemode, {extra}{typed(child, given=given)}, p.json as _payload, p._api_version,
@@ -286,8 +296,8 @@ def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeOb
         """
     )
     complete = f"""
-        select p.account_id, p.livemode, p.id as parent, p._observed_at from temp.taken_{row.name} as p
-        where json_exists({container}, '$.data') and coalesce((json_extract({container}, '$.has_more'))::boolean, false) = false
+        select p.account_id, p.livemode, p.id as parent, p._observed_at from {seen} as p
+        where not p._deleted and json_exists({container}, '$.data') and coalesce((json_extract({container}, '$.has_more'))::boolean, false) = false
     """
     # An invoice goes on naming the discounts that it had; only what they apply to shows whether they exist.
     number = sum(_merge(con, child, "child_stage", revives=row.name != "invoices"))
@@ -297,9 +307,8 @@ def _children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeOb
         number += _drop_discounts(con, row, container)
     if child.history:
         history.from_parents(con, row, child, path)
-    for grandchild in CATALOGUE.values():
-        if grandchild.embedded_in and child.name in grandchild.embedded_in:
-            number += _children(con, child, grandchild, grandchild.embedded_in[child.name])
+    for grandchild, inner in _embedded(child):
+        number += _children(con, child, grandchild, inner, "child_stage")
     return number
 
 
@@ -327,16 +336,22 @@ def _drop_discounts(con: duckdb.DuckDBPyConnection, row: StripeObject, container
 
 
 def _drop_vanished(con: duckdb.DuckDBPyConnection, child: StripeObject, complete: str, stage: str) -> int:
-    """Tombstone the children that a complete list of their parent no longer shows."""
+    """Tombstone the children that a complete list of their parent, read after they were last seen, no longer shows."""
+    key = "s.account_id = t.account_id and s.livemode = t.livemode and s.id = t.id"
     return _count(
         con,
         f"""
-        update stripe."{child.name}" as t set _deleted_at = c._observed_at, _observed_at = c._observed_at
-        from ({complete}) as c
-        where t.account_id = c.account_id and t.livemode = c.livemode and t."{child.parent_column}" = c.parent
-            and t._deleted_at is null and t._observed_at <= c._observed_at
-            and not exists (select 1 from temp.{stage} as s
-                where s.account_id = t.account_id and s.livemode = t.livemode and s.id = t.id)
+        update stripe."{child.name}" as t set _deleted_at = gone.moment, _observed_at = gone.moment
+        from (
+            select t.account_id, t.livemode, t.id, min(c._observed_at) as moment
+            from stripe."{child.name}" as t join ({complete}) as c
+                on t.account_id = c.account_id and t.livemode = c.livemode and t."{child.parent_column}" = c.parent
+                and t._observed_at <= c._observed_at
+            where t._deleted_at is null
+                and not exists (select 1 from temp.{stage} as s where {key} and s._observed_at >= c._observed_at)
+            group by all
+        ) as gone
+        where t.account_id = gone.account_id and t.livemode = gone.livemode and t.id = gone.id
         """,
     )
 

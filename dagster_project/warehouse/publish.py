@@ -41,7 +41,7 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
     Raises StorageError when there is no room or right to write; the version that readers have stays as it is.
     """
     before = current(warehouse)
-    number = max((before.number if before else 0), *(int(p.name) for p in _folders(warehouse)), 0) + 1
+    number = max((before.number if before else 0), *_numbers(warehouse), 0) + 1
     folder = warehouse.versions / str(number)
     unfinished = warehouse.versions / f".{number}.tmp"
     try:
@@ -147,17 +147,18 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _folders(warehouse: Warehouse) -> list[Path]:
-    if not warehouse.versions.exists():
+def _numbers(warehouse: Warehouse) -> list[int]:
+    if not warehouse.versions.is_dir():
         return []
-    return [path for path in warehouse.versions.iterdir() if path.name.isdigit()]
+    return [int(path.name) for path in warehouse.versions.iterdir() if path.name.isdigit()]
 
 
 def _clean(warehouse: Warehouse, newest: int) -> None:
     """Keep the newest versions and those that a process still has open."""
     held = _open_files()
-    for folder in _folders(warehouse):
-        if int(folder.name) <= newest - _KEEP and str((folder / "warehouse.duckdb").resolve()) not in held:
+    for number in _numbers(warehouse):
+        folder = warehouse.versions / str(number)
+        if number <= newest - _KEEP and str((folder / "warehouse.duckdb").resolve()) not in held:
             shutil.rmtree(folder, ignore_errors=True)
     for leftover in warehouse.versions.glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)

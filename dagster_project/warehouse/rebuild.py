@@ -35,18 +35,19 @@ def rebuild(warehouse: Warehouse, landing: Landing, *, progress: Progress | None
     _forget(fresh)
     if progress:
         progress.start("rebuild", len(batches))
-    with open_file(fresh, read_only=False) as con:
-        ensure(con)
-        for name, group in _in_load_order(batches):
-            load(con, name, group)
-            if progress:
-                progress.advance("rebuild", len(group))
-        _keep_sync_state(con, warehouse)
-        con.execute("checkpoint")
-    with warehouse.connect():  # nobody else may be writing the file that is replaced
-        pass
-    fresh.replace(warehouse.build)
-    _forget(fresh)
+    try:
+        with open_file(fresh, read_only=False) as con:
+            ensure(con)
+            for name, group in _in_load_order(batches):
+                load(con, name, group)
+                if progress:
+                    progress.advance("rebuild", len(group))
+            _keep_sync_state(con, warehouse)
+            con.execute("checkpoint")
+        with warehouse.connect():  # nobody else may be writing the file that is replaced
+            fresh.replace(warehouse.build)
+    finally:
+        _forget(fresh)
     if progress:
         progress.done("rebuild", f"{len(batches):,} landed files")
 

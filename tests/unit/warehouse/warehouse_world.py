@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 
@@ -108,3 +109,9 @@ def bench(tmp_path: Path, empty_build: Path) -> Bench:
     made.warehouse.build.parent.mkdir(parents=True)
     shutil.copyfile(empty_build, made.warehouse.build)
     return made
+
+
+def tables(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Names of all tables in `stripe` that hold a row."""
+    names = con.execute("select table_name from duckdb_tables() where schema_name = 'stripe' order by 1").fetchall()
+    return [name for (name,) in names if con.execute(f'select 1 from stripe."{name}" limit 1').fetchone()]

@@ -1,0 +1,81 @@
+"""Opening the build file: one writer, named when it is in the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from warehouse_world import Bench
+
+from dagster_project.errors import StorageError, WarehouseError, WarehouseLocked
+from dagster_project.stripe_api.catalog import CATALOGUE
+from dagster_project.warehouse.connection import Warehouse
+from dagster_project.warehouse.schema import ensure
+
+
+def test_a_second_writer_is_told_who_writes(bench: Bench) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c",
+         "import duckdb, sys; con = duckdb.connect(sys.argv[1]); print('ready', flush=True); sys.stdin.read()",
+         str(bench.warehouse.build)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "ready\n"
+        with pytest.raises(WarehouseLocked, match=rf"PID {holder.pid}\)?\b"), bench.warehouse.connect(wait=0.2):
+            pass
+    finally:
+        holder.stdin.close()
+        holder.wait(30)
+        holder.stdout.close()
+    with bench.warehouse.connect(wait=0) as con:
+        assert con.execute("select count(*) from stripe.charges").fetchone() == (0,)
+
+
+def test_a_second_connection_of_this_process_waits_too(bench: Bench) -> None:
+    with bench.warehouse.connect(), pytest.raises(WarehouseLocked, match=f"PID {os.getpid()}"), bench.warehouse.connect(wait=0.2):
+        pass
+
+
+def test_the_file_is_called_warehouse_and_times_are_utc(bench: Bench) -> None:
+    with bench.warehouse.connect(read_only=True) as con:
+        assert con.execute("select current_catalog(), current_setting('TimeZone')").fetchone() == ("warehouse", "UTC")
+
+
+def test_a_file_that_is_no_warehouse_says_how_to_make_it_again(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    warehouse.build.parent.mkdir()
+    warehouse.build.write_bytes(b"not a database" * 1000)
+    with pytest.raises(WarehouseError, match="ledgerline rebuild"), warehouse.connect():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "build").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written"), Warehouse(tmp_path).connect():
+        pass
+
+
+def test_every_object_has_its_table_and_ensuring_twice_changes_nothing(bench: Bench) -> None:
+    with bench.warehouse.connect() as con:
+        ensure(con)
+        names = {row[0] for row in con.execute("select table_name from duckdb_tables() where schema_name = 'stripe'").fetchall()}
+        keys = con.execute("select count(*) from duckdb_constraints() where constraint_type <> 'NOT NULL'").fetchone()
+        indexes = con.execute("select count(*) from duckdb_indexes()").fetchone()
+    assert names == {*CATALOGUE, *(f"{name}_history" for name, row in CATALOGUE.items() if row.history)}
+    assert (keys, indexes) == ((0,), (0,))
+
+
+def test_a_column_that_a_newer_catalogue_brings_is_added(bench: Bench) -> None:
+    with bench.warehouse.connect() as con:
+        con.execute("alter table stripe.charges drop column description")
+        ensure(con)
+        found = con.execute(
+            "select comment is not null from duckdb_columns() where table_name = 'charges' and column_name = 'description'"
+        ).fetchone()
+    assert found == (True,)

@@ -1,0 +1,135 @@
+"""Versions of objects: from events, from re-reads, and the same however they came."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from warehouse_world import Bench, at, charge, customer, embedded, event, item, subscription, unix
+
+Versions = list[tuple[Any, ...]]
+
+
+def versions(bench: Bench, object: str, what: str = "id") -> Versions:
+    return bench.rows(
+        f"select {what}, valid_from, valid_to, _valid_from_is_exact from stripe.{object}_history order by id, valid_from"
+    )
+
+
+def test_the_first_sight_starts_an_inexact_version_and_a_change_closes_it(bench: Bench) -> None:
+    bench.load("customers", [customer("cus_1", email="a")], 10)
+    bench.load("customers", [customer("cus_1", email="a")], 20)
+    bench.load("customers", [customer("cus_1", email="b")], 30)
+    assert versions(bench, "customers", "email") == [("a", at(10), at(30), False), ("b", at(30), None, False)]
+
+
+def test_events_give_exact_versions_and_the_re_read_of_the_same_state_adds_none(bench: Bench) -> None:
+    bench.load("customers", [customer("cus_1", email="a")], 10)
+    changes = [
+        event("evt_3", 25, "customer.updated", customer("cus_1", email="c"), email="b"),
+        event("evt_2", 20, "customer.updated", customer("cus_1", email="b"), email="a"),
+        event("evt_1", 5, "customer.created", customer("cus_1", email="a")),
+    ]
+    bench.load("events", changes, 30, "event")
+    bench.load("customers", [customer("cus_1", email="c")], 31, "read")
+    assert versions(bench, "customers", "email") == [
+        ("a", at(5), at(20), True),
+        ("b", at(20), at(25), True),
+        ("c", at(25), None, True),
+    ]
+    assert bench.one("select count(*) from stripe.events") == 3
+
+
+def test_an_event_and_a_read_of_one_version_are_one_row_although_the_read_is_expanded(bench: Bench) -> None:
+    discount = {"id": "di_1", "object": "discount", "subscription": "sub_1", "source": {"coupon": "co_1"}}
+    told = subscription("sub_1", item("si_1", "sub_1"), discounts=["di_1"])
+    bench.load("events", [event("evt_1", 5, "customer.subscription.created", told)], 10, "event")
+    bench.load("subscriptions", [told | {"discounts": [discount]}], 20, "read")
+    assert versions(bench, "subscriptions") == [("sub_1", at(5), None, True)]
+    assert versions(bench, "subscription_items") == [("si_1", at(5), None, True)]
+
+
+def test_a_re_read_alone_finds_a_change_that_no_event_announced(bench: Bench) -> None:
+    bench.load("events", [event("evt_1", 5, "charge.succeeded", charge("ch_1"))], 10, "event")
+    bench.load("charges", [charge("ch_1", amount=7)], 20, "sweep")
+    assert versions(bench, "charges", "amount") == [(1000, at(5), at(20), True), (7, at(20), None, False)]
+
+
+def test_inside_one_second_the_event_listed_first_is_the_newest(bench: Bench) -> None:
+    listed = [
+        event("evt_2", 5, "charge.updated", charge("ch_1", description="late")),
+        event("evt_1", 5, "charge.succeeded", charge("ch_1", description="early")),
+    ]
+    bench.load("events", listed, 10, "event")
+    assert versions(bench, "charges", "description") == [("late", at(5), None, True)]
+
+
+def test_items_follow_their_subscription_and_end_when_it_no_longer_holds_them(bench: Bench) -> None:
+    def change(id: str, seconds: int, *items: dict[str, Any]) -> dict[str, Any]:
+        return event(id, seconds, "customer.subscription.updated", subscription("sub_1", *items))
+
+    one, two, more = item("si_1", "sub_1"), item("si_2", "sub_1"), item("si_2", "sub_1", quantity=4)
+    bench.load("events", [change("e3", 30, more), change("e2", 20, one, more), change("e1", 10, one, two)], 40, "event")
+    expected = [
+        (("si_1", 1), at(10), at(30), True),
+        (("si_2", 1), at(10), at(20), True),
+        (("si_2", 4), at(20), None, True),
+    ]
+
+    def found() -> Versions:
+        return [((id, n), *rest) for (id, n, *rest) in versions(bench, "subscription_items", "id, quantity")]
+
+    assert found() == expected
+    bench.load("subscriptions", [subscription("sub_1", more)], 41, "read")
+    assert found() == expected
+    bench.load("subscriptions", [subscription("sub_1", item("si_3", "sub_1"))], 50, "read")
+    assert found()[2:] == [(("si_2", 4), at(20), at(50), True), (("si_3", 1), at(50), None, False)]
+
+
+def test_versions_do_not_depend_on_the_order_in_which_they_came(bench: Bench) -> None:
+    events = [
+        event("evt_2", 20, "customer.updated", customer("cus_1", email="b"), email="a"),
+        event("evt_1", 5, "customer.created", customer("cus_1", email="a")),
+    ]
+    bench.load("customers", [customer("cus_1", email="b")], 30)
+    bench.load("events", events[:1], 31, "event")
+    bench.load("customers", [customer("cus_1", email="a")], 12)
+    bench.load("events", events[1:], 33, "event")
+    assert versions(bench, "customers", "email") == [("a", at(5), at(20), True), ("b", at(20), None, True)]
+
+
+def test_an_event_of_an_old_version_has_the_pinned_shape_in_the_history(bench: Bench) -> None:
+    old_item = {k: v for k, v in item("si_1", "sub_1").items() if not k.startswith("current_period")} | {"tax_rates": None}
+    old = subscription("sub_1", old_item, current_period_start=unix(0), current_period_end=unix(60), discount={"id": "di_1"})
+    del old["discounts"]
+    invoice = {"id": "in_1", "object": "invoice", "subscription": "sub_1", "paid": True, "charge": "ch_1", "lines": embedded()}
+    promotion = {"id": "promo_1", "object": "promotion_code", "coupon": {"id": "co_1", "object": "coupon"}}
+    bench.load(
+        "events",
+        [
+            event("evt_3", 12, "promotion_code.created", promotion),
+            event("evt_2", 11, "invoice.paid", invoice),
+            event("evt_1", 10, "customer.subscription.updated", old),
+        ],
+        20,
+        "event",
+    )
+    start, end = bench.one("select current_period_start, current_period_end from stripe.subscription_items_history")
+    assert (start, end) == (at(0), at(60))
+    shown = "select discounts ->> '$[0].id', json_exists(_payload, '$.current_period_end'), status from stripe.subscriptions_history"
+    assert bench.one(shown) == ("di_1", False, "active")
+    assert bench.one("select parent ->> '$.subscription_details.subscription' from stripe.invoices_history") == "sub_1"
+    assert bench.one("select promotion ->> '$.coupon.id' from stripe.promotion_codes_history") == "co_1"
+    assert bench.one("select _payload ->> '$.data.object.charge' from stripe.events where id = 'evt_2'") == "ch_1"
+
+
+def test_intervals_of_one_object_neither_overlap_nor_leave_gaps(bench: Bench) -> None:
+    texts = "abacca"
+    events = [event(f"evt_{n}", 10 * n, "charge.updated", charge("ch_1", description=text)) for n, text in enumerate(texts)]
+    for part in (events[4:], events[:2], events[2:4]):
+        bench.load("events", list(reversed(part)), 100, "event")
+    rows = versions(bench, "charges", "description")
+    assert [text for text, *_ in rows] == ["a", "b", "a", "c", "a"]
+    edges: list[tuple[datetime, datetime]] = [(start, end) for _, start, end, _ in rows]
+    assert all(end == following for (_, end), (following, _) in zip(edges, edges[1:], strict=False))
+    assert edges[-1][1] is None

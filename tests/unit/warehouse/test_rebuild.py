@@ -1,0 +1,63 @@
+"""The warehouse again from landing."""
+
+from __future__ import annotations
+
+import pytest
+from warehouse_world import ACCOUNT, Bench, charge, customer, event, item, subscription, tables
+
+from dagster_project.errors import LandingError, WarehouseError
+from dagster_project.warehouse.load import load, read_cursors
+from dagster_project.warehouse.rebuild import rebuild
+
+
+def content(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
+    with bench.warehouse.connect() as con:
+        names = [f"stripe.{name}" for name in tables(con)] + ["sync.payout_transactions"]
+        return {name: sorted(con.execute(f"select * from {name}").fetchall(), key=repr) for name in names}
+
+
+def busy(bench: Bench) -> None:
+    """A few syncs as they happen: events first, then re-reads, a deletion, a replay."""
+    two = subscription("sub_1", item("si_1", "sub_1"), item("si_2", "sub_1"))
+    one = subscription("sub_1", item("si_2", "sub_1", quantity=3))
+    bench.load("customers", [customer("cus_1"), customer("cus_2")], 10)
+    bench.load("charges", [charge("ch_1"), charge("ch_2")], 11)
+    bench.load("subscriptions", [two], 12)
+    bench.load("events", [event("evt_1", 20, "customer.subscription.updated", one)], 30, "event")
+    bench.load("subscriptions", [one], 31, "read")
+    bench.load("customers", [customer("cus_1")], 32, "sweep")
+    bench.load("customers", [{"id": "cus_2", "object": "customer", "deleted": True}], 33, "absent")
+    bench.load("charges", [charge("ch_1", amount=5)], 34, "read")
+    bench.load("charges", [charge("ch_1")], 40, "read")
+    bench.load("events", [event("evt_2", 35, "customer.updated", customer("cus_1", email="new"))], 41, "event")
+
+
+def test_a_rebuild_gives_the_same_rows_history_and_cursors(bench: Bench) -> None:
+    busy(bench)
+    with bench.warehouse.connect() as con:
+        load(con, "charges", [], {(ACCOUNT, True): {"high": 9}})
+    before = content(bench)
+    assert len(before["stripe.charges_history"]) == 4
+    rebuild(bench.warehouse, bench.landing)
+    after = content(bench)
+    assert after.keys() == before.keys()
+    for name, rows in before.items():
+        assert after[name] == rows, name
+    with bench.warehouse.connect() as con:
+        assert read_cursors(con, "charges") == {(ACCOUNT, True): {"high": 9}}
+
+
+def test_a_damaged_file_leaves_the_old_build(bench: Bench) -> None:
+    busy(bench)
+    before = content(bench)
+    batch = next(bench.landing.batches())
+    batch.path.write_bytes(batch.path.read_bytes()[:-1])
+    with pytest.raises(LandingError):
+        rebuild(bench.warehouse, bench.landing)
+    assert content(bench) == before
+    assert [path.name for path in bench.warehouse.build.parent.iterdir()] == ["warehouse.duckdb"]
+
+
+def test_nothing_to_rebuild_from_says_what_to_do(bench: Bench) -> None:
+    with pytest.raises(WarehouseError, match="backfill"):
+        rebuild(bench.warehouse, bench.landing)
