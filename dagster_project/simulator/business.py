@@ -51,6 +51,7 @@ TAX_PERCENT = 19.0  # on invoices of German customers, added on top
 
 # What happens to a subscription, per renewal of a monthly one.
 CHURN_BY_TENURE = ((3, 0.040), (12, 0.022), (10_000, 0.013))  # months of tenure below which the rate holds
+FORGOTTEN = 0.03  # of customers who left are deleted two months later
 CANCEL_NOW = 0.30  # of those who leave; the others at the end of the period
 CHANGE_MIND = 0.10  # of those who leave at the end of the period
 CHANGE_QUANTITY = 0.035

@@ -86,7 +86,21 @@ def end_subscription(world: World, sub: Object) -> Object:
     sub["cancel_at_period_end"] = False if sub["cancel_at"] is None else sub["cancel_at_period_end"]
     world.store.save(sub)
     world.emit("customer.subscription.deleted", sub)
+    if world.chance("forgotten", sub["id"]).random() < b.FORGOTTEN:
+        world.later(world.now + 60 * b.DAY, is_forgotten, sub["customer"])
     return sub
+
+
+@action
+def is_forgotten(world: World, id: str) -> None:
+    """A customer who left is deleted, with nothing open; invoices and charges keep the id."""
+    customer = world.the(id)
+    running = world.store.page("subscription", where={"customer": id, "not status": ENDED}, limit=1)[0]
+    unpaid = world.store.page("invoice", where={"customer": id, "status": ["draft", "open"]}, limit=1)[0]
+    if running or unpaid or customer.get("deleted"):
+        return
+    world.emit("customer.deleted", customer)
+    world.store.delete(id, {"id": id, "object": "customer", "deleted": True}, kind="customer")
 
 
 def apply_coupon(world: World, sub: Object, coupon: Object, promotion_code: str | None) -> None:

@@ -286,11 +286,29 @@ def test_an_event_tells_exactly_what_changed(world: World) -> None:
 
 
 def test_the_last_event_of_an_object_shows_it_as_it_is(world: World) -> None:
-    latest = {event["data"]["object"]["id"]: event["data"]["object"] for event in rows(world, "event")}
-    for id, told in latest.items():
+    latest = {event["data"]["object"]["id"]: event for event in rows(world, "event")}
+    for id, event in latest.items():
+        told = event["data"]["object"]
         current = world.the(id, told["object"])
+        if event["type"] == "customer.deleted":
+            assert current == {"id": id, "object": "customer", "deleted": True}
+            continue
         quiet = SILENT.get(told["object"], set())
         assert {name for name in current if current[name] != told.get(name)} <= quiet, (told["object"], id)
+
+
+def test_a_deleted_customer_is_told_and_leaves_the_list_but_not_the_invoices(seeded: Path, tmp_path: Path) -> None:
+    world = World(Store(Path(shutil.copy(seeded, tmp_path / "state.sqlite"))))
+    for _ in range(18):
+        world.advance(world.now + 20 * business.DAY)
+        gone = {e["data"]["object"]["id"] for e in rows(world, "event") if e["type"] == "customer.deleted"}
+        if gone:
+            break
+    assert gone, "no customer was deleted in a year"
+    assert gone.isdisjoint(customer["id"] for customer in rows(world, "customer"))
+    assert gone <= {invoice["customer"] for invoice in rows(world, "invoice")}
+    running = {sub["customer"] for sub in rows(world, "subscription") if sub["status"] in ("active", "past_due")}
+    assert gone.isdisjoint(running)
 
 
 def test_what_stripe_keeps_silent_about_has_no_event(world: World) -> None:
