@@ -73,19 +73,17 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
 
 def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     """Versions that re-reads brought: every line in `temp.observed` of an object that differs from what was known."""
-    parent = f'o."{row.parent_column}"' if row.parent_column else "null::varchar"
-    _merge_versions(
-        con,
-        row,
+    con.execute(
         f"""
-        select account_id, livemode, _payload as json, _observed_at as valid_from, false as exact, _source, _observed_at, _n,
-               {parent} as parent
-        from temp.observed as o semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
-        """,
-        held=True,
+        create or replace temp table candidate as
+        select {_listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _n,
+               {fingerprint(row)} as _content_hash
+        from temp.observed semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
+        """
     )
+    _merge(con, row, held=True)
     if row.name == "subscription_items":
-        _end_removed_items(con, "select account_id, livemode, subscription as id from temp.candidate")
+        _end_removed_items(con, "select account_id, livemode, subscription as id from temp.observed")
 
 
 def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: StripeObject, path: str) -> None:
@@ -107,8 +105,8 @@ def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: St
 
 def _merge_versions(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str, *, held: bool = False) -> None:
     """`held`: the row that the table holds now is a version too, should an older one have come in after it."""
-    if _candidates(con, row, source):
-        _merge(con, row, held=held)
+    _candidates(con, row, source)
+    _merge(con, row, held=held)
 
 
 def _end_removed_items(con: duckdb.DuckDBPyConnection, subscriptions: str) -> None:
@@ -133,7 +131,8 @@ def _end_removed_items(con: duckdb.DuckDBPyConnection, subscriptions: str) -> No
     )
 
 
-def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) -> int:
+def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) -> None:
+    """`temp.candidate`: versions of `row`, typed, from the JSON that `source` selects."""
     parent = row.parent_column
     given = {parent: "c.parent"} if parent and any(name == parent for name, _, _ in table_columns(row)) else {}
     con.execute(
@@ -148,8 +147,6 @@ def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) 
         select *, {fingerprint(row)} as _content_hash from typed where id is not null
         """
     )
-    found = con.execute("select count(*) from temp.candidate").fetchone()
-    return int(found[0]) if found else 0
 
 
 def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> None:
@@ -157,8 +154,24 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> 
 
     Of several versions inside one second the last one stays.
     """
-    table = f'stripe."{row.name}_history"'
-    listed = ", ".join(f'"{name}"' for name, _, _ in table_columns(row))
+    table, listed = f'stripe."{row.name}_history"', _listed(row)
+    target = f"{table} ({listed}, _payload, valid_from, _valid_from_is_exact, _source, _observed_at, _content_hash, valid_to)"
+    version = f"{listed}, _payload, valid_from, exact, _source, _observed_at, _content_hash"
+    # Most objects are seen for the first time, and once: they need no ordering.
+    con.execute(
+        f"""
+        create or replace temp table once as
+        select account_id, livemode, id from temp.candidate as c
+        anti join {table} using (account_id, livemode, id) group by all having count(*) = 1
+        """
+    )
+    con.execute(
+        f"insert into {target} select {version}, null from temp.candidate semi join temp.once using (account_id, livemode, id)"
+    )
+    con.execute("create or replace temp table several as from temp.candidate anti join temp.once using (account_id, livemode, id)")
+    found = con.execute("select count(*) from temp.several").fetchone()
+    if not found or not found[0]:
+        return
     current = f"""
             union all
             select {listed}, _payload, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1
@@ -167,13 +180,13 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> 
     con.execute(
         f"""
         create or replace temp table version as
-        with touched as (select distinct account_id, livemode, id from temp.candidate),
+        with touched as (select distinct account_id, livemode, id from temp.several),
         every as (
             select {listed}, _payload, valid_from, _valid_from_is_exact as exact, _source, _observed_at, _content_hash,
                    -9000000000000000000::bigint as _n
             from {table} semi join touched using (account_id, livemode, id)
             union all
-            select {listed}, _payload, valid_from, exact, _source, _observed_at, _content_hash, _n from temp.candidate
+            select {listed}, _payload, valid_from, exact, _source, _observed_at, _content_hash, _n from temp.several
             {current if held else ""}
         ),
         last_of_second as (
@@ -191,12 +204,11 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> 
         """
     )
     con.execute(
-        f"delete from {table} as h using (select distinct account_id, livemode, id from temp.candidate) as c "
+        f"delete from {table} as h using (select distinct account_id, livemode, id from temp.several) as c "
         "where h.account_id = c.account_id and h.livemode = c.livemode and h.id = c.id"
     )
-    con.execute(
-        f"""
-        insert into {table} ({listed}, _payload, valid_from, valid_to, _valid_from_is_exact, _source, _observed_at, _content_hash)
-        select {listed}, _payload, valid_from, valid_to, exact, _source, _observed_at, _content_hash from temp.version
-        """
-    )
+    con.execute(f"insert into {target} select {version}, valid_to from temp.version")
+
+
+def _listed(row: StripeObject) -> str:
+    return ", ".join(f'"{name}"' for name, _, _ in table_columns(row))
