@@ -90,7 +90,9 @@ def _translated(path: Path, error: Exception) -> Exception:
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text
     if full or isinstance(error, OSError) or re.search(r"Permission denied|Read-only file system", text):
         cause = "the disk is full" if full else "it cannot be written"
-        return StorageError(f"{path}: {cause}.", "Free some space or give this user the right to write, then run again.")
+        return StorageError(
+            f"{path}: {cause}.", "Free some space or give this user the right to write, then run again."
+        )
     return WarehouseError(f"{path}: {text.splitlines()[0]}", "If it is damaged: `ledgerline rebuild` makes it again.")
 
 

@@ -1,7 +1,7 @@
 """`stripe.<object>_history`: one row per version that differs, with the time in which it held.
 
-Versions come from events (exact: the event's `created`) and from re-reads (from the time of the re-read). A version seen
-by both counts once. The result depends only on the set of versions seen, so rebuilding from landing gives the same rows.
+Versions come from events (exact: the event's `created`) and from re-reads (from the time of the re-read). A version
+seen by both counts once. Versions are ordered anew with each load, so rebuilding from landing gives the same rows.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dagster_project.warehouse.normalise import pinned
 from dagster_project.warehouse.schema import table_columns
 from dagster_project.warehouse.typed import elements, fingerprint, structure, typed
 
-# Order inside one second: a file landed later is newer; within the event list, which is newest first, a later line is older.
+# Inside one second a file landed later is newer; within the event list, which is newest first, a later line is older.
 _EVENT_ORDER = "e._file * 1000000000000 - e._n"
 
 
 def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
-    """`temp.differing_<object>`: keys of which some line in `temp.observed` is not what the table holds; before the merge."""
+    """`temp.differing_<object>`: keys of which `temp.observed` has a line that the table has not; before the merge."""
     con.execute(
         f"""
         create or replace temp table differing_{row.name} as
@@ -67,7 +67,9 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
         """,
     )
     _end_removed_items(
-        con, "select account_id, livemode, json ->> '$.id' as id from temp.carried where (json ->> '$.object') = 'subscription'"
+        con,
+        "select account_id, livemode, json ->> '$.id' as id from temp.carried "
+        "where (json ->> '$.object') = 'subscription'",
     )
 
 
@@ -95,7 +97,8 @@ def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: St
         f"""
         select account_id, livemode, unnest({elements(container)}) as json, _observed_at as valid_from, false as exact,
                _source, _observed_at, _n, id as parent
-        from temp.observed as o semi join temp.differing_{parent.name} using (account_id, livemode, id) where not _deleted
+        from temp.observed as o semi join temp.differing_{parent.name} using (account_id, livemode, id)
+        where not _deleted
         """,
         held=True,
     )
@@ -140,8 +143,8 @@ def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) 
         create or replace temp table candidate as
         with c as ({source}),
         typed as (
-            select c.account_id, c.livemode, {typed(row, given=given)}, c.json as _payload, c.valid_from, c.exact, c._source,
-                   c._observed_at, c._n
+            select c.account_id, c.livemode, {typed(row, given=given)}, c.json as _payload, c.valid_from, c.exact,
+                   c._source, c._observed_at, c._n
             from c cross join lateral (select json_transform(c.json, {structure(row)}) as t)
         )
         select *, {fingerprint(row)} as _content_hash from typed where id is not null
@@ -155,8 +158,9 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> 
     Of several versions inside one second the last one stays.
     """
     table, listed = f'stripe."{row.name}_history"', _listed(row)
-    target = f"{table} ({listed}, _payload, valid_from, _valid_from_is_exact, _source, _observed_at, _content_hash, valid_to)"
-    version = f"{listed}, _payload, valid_from, exact, _source, _observed_at, _content_hash"
+    rest = "_source, _observed_at, _content_hash"
+    target = f"{table} ({listed}, _payload, valid_from, _valid_from_is_exact, {rest}, valid_to)"
+    version = f"{listed}, _payload, valid_from, exact, {rest}"
     # Most objects are seen for the first time, and once: they need no ordering.
     con.execute(
         f"""
@@ -166,9 +170,13 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> 
         """
     )
     con.execute(
-        f"insert into {target} select {version}, null from temp.candidate semi join temp.once using (account_id, livemode, id)"
+        f"insert into {target} select {version}, null "
+        "from temp.candidate semi join temp.once using (account_id, livemode, id)"
     )
-    con.execute("create or replace temp table several as from temp.candidate anti join temp.once using (account_id, livemode, id)")
+    con.execute(
+        "create or replace temp table several as "
+        "from temp.candidate anti join temp.once using (account_id, livemode, id)"
+    )
     found = con.execute("select count(*) from temp.several").fetchone()
     if not found or not found[0]:
         return
@@ -200,7 +208,8 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> 
             qualify lag(_content_hash) over (partition by account_id, livemode, id order by valid_from)
                 is distinct from _content_hash
         )
-        select *, lead(valid_from) over (partition by account_id, livemode, id order by valid_from) as valid_to from differing
+        select *, lead(valid_from) over (partition by account_id, livemode, id order by valid_from) as valid_to
+        from differing
         """
     )
     con.execute(

@@ -31,8 +31,8 @@ def _subscription(payload: str) -> str:
         "json_object('current_period_start', null, 'current_period_end', null, "
         f"'items', json_object('data', list_transform({items}, lambda x: {item})))"
     )
-    moved = f"case when json_type({payload}, '$.current_period_start') = 'UBIGINT' then json_merge_patch({payload}, {patch}) else {payload} end"
-    return _discounts(moved)
+    old = f"json_type({payload}, '$.current_period_start') = 'UBIGINT'"
+    return _discounts(_patched(old, payload, patch))
 
 
 def _invoice(payload: str) -> str:
@@ -43,20 +43,22 @@ def _invoice(payload: str) -> str:
         "'subscription', null, 'subscription_details', null, 'charge', null, 'payment_intent', null, 'paid', null)"
     )
     old = f"json_type({payload}, '$.subscription') in ('VARCHAR', 'OBJECT') and not json_exists({payload}, '$.parent')"
-    return _discounts(f"case when {old} then json_merge_patch({payload}, {patch}) else {payload} end")
+    return _discounts(_patched(old, payload, patch))
 
 
 def _promotion_code(payload: str) -> str:
-    patch = (
-        f"json_object('promotion', json_object('type', 'coupon', 'coupon', json_extract({payload}, '$.coupon')), 'coupon', null)"
-    )
-    old = f"json_exists({payload}, '$.coupon') and not json_exists({payload}, '$.promotion')"
-    return f"case when {old} then json_merge_patch({payload}, {patch}) else {payload} end"
+    coupon = f"json_extract({payload}, '$.coupon')"
+    patch = f"json_object('promotion', json_object('type', 'coupon', 'coupon', {coupon}), 'coupon', null)"
+    return _patched(f"json_exists({payload}, '$.coupon') and not json_exists({payload}, '$.promotion')", payload, patch)
 
 
 def _discounts(payload: str) -> str:
     patch = f"json_object('discount', null, 'discounts', [json_extract({payload}, '$.discount')])"
     old = f"json_type({payload}, '$.discount') = 'OBJECT' and not json_exists({payload}, '$.discounts')"
+    return _patched(old, payload, patch)
+
+
+def _patched(old: str, payload: str, patch: str) -> str:
     return f"case when {old} then json_merge_patch({payload}, {patch}) else {payload} end"
 
 

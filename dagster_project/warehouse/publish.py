@@ -1,7 +1,7 @@
 """Publishing: a checked build becomes the version that readers see, in one atomic step.
 
-Each version has a folder of its own, because DuckDB names the catalog after the file and keeps an open database by path:
-replacing a file under one name would leave connections of a process silently on old data.
+Each version has a folder of its own, because DuckDB names the catalog after the file and keeps an open database by
+path: replacing a file under one name would leave connections of a process silently on old data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEEP = 3
 
 @dataclass(frozen=True)
 class Publication:
-    """`data_until`: until when the data is known, by Stripe's clock; `checksum`: SHA-256 of the build it was copied from."""
+    """`data_until`: until when the data is known, by Stripe's clock; `checksum`: SHA-256 of the copied build."""
 
     number: int
     path: Path
@@ -68,7 +68,8 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
         shutil.rmtree(unfinished, ignore_errors=True)
         cause = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
         raise StorageError(
-            f"Version {number} could not be published: {cause}. Readers keep version {before.number if before else 'none'}.",
+            f"Version {number} could not be published: {cause}. "
+            f"Readers keep version {before.number if before else 'none'}.",
             "Free some space or give this user the right to write, then run `ledgerline refresh`.",
         ) from error
     except BaseException:
@@ -88,7 +89,9 @@ def current(warehouse: Warehouse) -> Publication | None:
         with open_published(path) as con:
             row = con.execute("select number, published_at, data_until, checksum from ops.publication").fetchone()
     except duckdb.Error as error:
-        raise WarehouseError(f"{path} cannot be read: {str(error).splitlines()[0]}", "Run `ledgerline refresh`.") from error
+        raise WarehouseError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}", "Run `ledgerline refresh`."
+        ) from error
     if row is None:
         return None
     return Publication(int(row[0]), path, row[1], row[2], row[3])
@@ -115,7 +118,9 @@ def _record(con: duckdb.DuckDBPyConnection, publication: Publication) -> None:
         "create or replace table ops.publication "
         "(number bigint, published_at timestamptz, data_until timestamptz, checksum varchar)"
     )
-    con.execute("comment on table ops.publication is 'Which published version this file is, and until when its data goes.'")
+    con.execute(
+        "comment on table ops.publication is 'Which published version this file is, and until when its data goes.'"
+    )
     for column, text in (
         ("number", "Counts publications."),
         ("published_at", "When it was published."),

@@ -1,4 +1,4 @@
-"""What the sync knows about itself, kept in the warehouse's own transaction: accounts, object states, versions, cursors."""
+"""What the sync knows about itself, in the warehouse's own transaction: accounts, object states, versions, cursors."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def write_cursor(con: duckdb.DuckDBPyConnection, object: str, account_id: str, l
 
 
 def loaded_files(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """Keys of the landed files that are in the warehouse."""
     return {row[0] for row in con.execute("select file from sync.loads").fetchall()}
 
 
@@ -65,12 +66,14 @@ def built_version(con: duckdb.DuckDBPyConnection) -> int:
 
 
 def mark_built(con: duckdb.DuckDBPyConnection, version: int) -> None:
+    """Remember which load a successful build of the models saw."""
     con.execute("update sync.built set version = ?", [version])
 
 
 def _number(con: duckdb.DuckDBPyConnection, table: str) -> int:
     found = con.execute(
-        "select 1 from duckdb_tables() where schema_name = 'sync' and table_name = ? and database_name = current_database()",
+        "select 1 from duckdb_tables() "
+        "where schema_name = 'sync' and table_name = ? and database_name = current_database()",
         [table],
     ).fetchone()
     if not found:

@@ -7,8 +7,15 @@ import json
 from dagster_project.stripe_api.catalog import Column, StripeObject, columns
 
 # How a column is first taken out of the JSON; `finish` makes it what the table holds.
-_RAW = {"text": "VARCHAR", "bigint": "BIGINT", "boolean": "BOOLEAN", "time": "BIGINT", "decimal": "VARCHAR", "ref": "JSON",
-        "json": "JSON"}  # fmt: skip
+_RAW = {
+    "text": "VARCHAR",
+    "bigint": "BIGINT",
+    "boolean": "BOOLEAN",
+    "time": "BIGINT",
+    "decimal": "VARCHAR",
+    "ref": "JSON",
+    "json": "JSON",
+}
 
 
 def structure(row: StripeObject) -> str:
@@ -26,9 +33,8 @@ def finish(column: Column, source: str = "t") -> str:
         case "decimal":
             return f"try_cast({field} as decimal(38,12))"
         case "ref":
-            return (
-                f"case json_type({field}) when 'OBJECT' then {field} ->> '$.id' when 'NULL' then null else {field} ->> '$' end"
-            )
+            found = f"when 'OBJECT' then {field} ->> '$.id' when 'NULL' then null else {field} ->> '$'"
+            return f"case json_type({field}) {found} end"
         case "json":
             return f"case json_type({field}) when 'NULL' then null else {field} end"
         case _:

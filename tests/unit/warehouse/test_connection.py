@@ -38,7 +38,11 @@ def test_a_second_writer_is_told_who_writes(bench: Bench) -> None:
 
 
 def test_a_second_connection_of_this_process_waits_too(bench: Bench) -> None:
-    with bench.warehouse.connect(), pytest.raises(WarehouseLocked, match=f"PID {os.getpid()}"), bench.warehouse.connect(wait=0.2):
+    with (
+        bench.warehouse.connect(),
+        pytest.raises(WarehouseLocked, match=f"PID {os.getpid()}"),
+        bench.warehouse.connect(wait=0.2),
+    ):
         pass
 
 
@@ -64,7 +68,10 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 def test_every_object_has_its_table_and_ensuring_twice_changes_nothing(bench: Bench) -> None:
     with bench.warehouse.connect() as con:
         ensure(con)
-        names = {row[0] for row in con.execute("select table_name from duckdb_tables() where schema_name = 'stripe'").fetchall()}
+        names = {
+            row[0]
+            for row in con.execute("select table_name from duckdb_tables() where schema_name = 'stripe'").fetchall()
+        }
         keys = con.execute("select count(*) from duckdb_constraints() where constraint_type <> 'NOT NULL'").fetchone()
         indexes = con.execute("select count(*) from duckdb_indexes()").fetchone()
     assert names == {*CATALOGUE, *(f"{name}_history" for name, row in CATALOGUE.items() if row.history)}
@@ -76,6 +83,7 @@ def test_a_column_that_a_newer_catalogue_brings_is_added(bench: Bench) -> None:
         con.execute("alter table stripe.charges drop column description")
         ensure(con)
         found = con.execute(
-            "select comment is not null from duckdb_columns() where table_name = 'charges' and column_name = 'description'"
+            "select comment is not null from duckdb_columns() "
+            "where table_name = 'charges' and column_name = 'description'"
         ).fetchone()
     assert found == (True,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from warehouse_world import Bench, at, charge, customer, embedded, event, item, subscription, unix
@@ -12,7 +13,8 @@ Versions = list[tuple[Any, ...]]
 
 def versions(bench: Bench, object: str, what: str = "id") -> Versions:
     return bench.rows(
-        f"select {what}, valid_from, valid_to, _valid_from_is_exact from stripe.{object}_history order by id, valid_from"
+        f"select {what}, valid_from, valid_to, _valid_from_is_exact "
+        f"from stripe.{object}_history order by id, valid_from"
     )
 
 
@@ -99,10 +101,21 @@ def test_versions_do_not_depend_on_the_order_in_which_they_came(bench: Bench) ->
 
 
 def test_an_event_of_an_old_version_has_the_pinned_shape_in_the_history(bench: Bench) -> None:
-    old_item = {k: v for k, v in item("si_1", "sub_1").items() if not k.startswith("current_period")} | {"tax_rates": None}
-    old = subscription("sub_1", old_item, current_period_start=unix(0), current_period_end=unix(60), discount={"id": "di_1"})
+    old_item = {k: v for k, v in item("si_1", "sub_1").items() if not k.startswith("current_period")} | {
+        "tax_rates": None
+    }
+    old = subscription(
+        "sub_1", old_item, current_period_start=unix(0), current_period_end=unix(60), discount={"id": "di_1"}
+    )
     del old["discounts"]
-    invoice = {"id": "in_1", "object": "invoice", "subscription": "sub_1", "paid": True, "charge": "ch_1", "lines": embedded()}
+    invoice = {
+        "id": "in_1",
+        "object": "invoice",
+        "subscription": "sub_1",
+        "paid": True,
+        "charge": "ch_1",
+        "lines": embedded(),
+    }
     promotion = {"id": "promo_1", "object": "promotion_code", "coupon": {"id": "co_1", "object": "coupon"}}
     bench.load(
         "events",
@@ -116,8 +129,8 @@ def test_an_event_of_an_old_version_has_the_pinned_shape_in_the_history(bench: B
     )
     start, end = bench.one("select current_period_start, current_period_end from stripe.subscription_items_history")
     assert (start, end) == (at(0), at(60))
-    shown = "select discounts ->> '$[0].id', json_exists(_payload, '$.current_period_end'), status from stripe.subscriptions_history"
-    assert bench.one(shown) == ("di_1", False, "active")
+    shown = "discounts ->> '$[0].id', json_exists(_payload, '$.current_period_end'), status"
+    assert bench.one(f"select {shown} from stripe.subscriptions_history") == ("di_1", False, "active")
     assert bench.one("select parent ->> '$.subscription_details.subscription' from stripe.invoices_history") == "sub_1"
     assert bench.one("select promotion ->> '$.coupon.id' from stripe.promotion_codes_history") == "co_1"
     assert bench.one("select _payload ->> '$.data.object.charge' from stripe.events where id = 'evt_2'") == "ch_1"
@@ -125,11 +138,13 @@ def test_an_event_of_an_old_version_has_the_pinned_shape_in_the_history(bench: B
 
 def test_intervals_of_one_object_neither_overlap_nor_leave_gaps(bench: Bench) -> None:
     texts = "abacca"
-    events = [event(f"evt_{n}", 10 * n, "charge.updated", charge("ch_1", description=text)) for n, text in enumerate(texts)]
+    events = [
+        event(f"evt_{n}", 10 * n, "charge.updated", charge("ch_1", description=text)) for n, text in enumerate(texts)
+    ]
     for part in (events[4:], events[:2], events[2:4]):
         bench.load("events", list(reversed(part)), 100, "event")
     rows = versions(bench, "charges", "description")
     assert [text for text, *_ in rows] == ["a", "b", "a", "c", "a"]
     edges: list[tuple[datetime, datetime]] = [(start, end) for _, start, end, _ in rows]
-    assert all(end == following for (_, end), (following, _) in zip(edges, edges[1:], strict=False))
+    assert all(end == following for (_, end), (following, _) in pairwise(edges))
     assert edges[-1][1] is None

@@ -26,7 +26,9 @@ def version(bench: Bench) -> int:
 
 
 def test_columns_are_typed_and_the_payload_is_kept_as_sent(bench: Bench) -> None:
-    sent = charge("ch_1", customer={"id": "cus_1", "object": "customer"}, invoice_hint="unknown key", payment_intent="pi_1")
+    sent = charge(
+        "ch_1", customer={"id": "cus_1", "object": "customer"}, invoice_hint="unknown key", payment_intent="pi_1"
+    )
     result = bench.load("charges", [sent], 60)
     assert (result.received, result.inserted, result.total) == (1, 1, 1)
     amount, created, expanded, plain, unknown, source, observed = bench.one(
@@ -81,7 +83,11 @@ def test_a_tombstone_is_lifted_only_by_a_later_sight(bench: Bench) -> None:
     assert bench.load("coupons", [gone], 30, "absent").deleted == 1
     bench.load("coupons", [coupon | {"name": "stale"}], 20)
     bench.load("coupons", [coupon], 30)
-    assert bench.one("select _deleted_at, name, percent_off::varchar from stripe.coupons") == (at(30), None, "12.500000000000")
+    assert bench.one("select _deleted_at, name, percent_off::varchar from stripe.coupons") == (
+        at(30),
+        None,
+        "12.500000000000",
+    )
     bench.load("coupons", [coupon | {"name": "made again"}], 40)
     assert bench.one("select _deleted_at, name from stripe.coupons") == (None, "made again")
 
@@ -103,7 +109,9 @@ def test_children_come_from_their_parent_and_a_complete_list_replaces_the_set(be
     result = bench.load("subscriptions", [first], 10)
     assert result.children == {"subscription_items": 2}
     bench.load("subscriptions", [subscription("sub_1", item("si_2", "sub_1", quantity=5))], 20)
-    assert bench.rows("select id, subscription, quantity, _deleted_at, _observed_at from stripe.subscription_items order by id") == [
+    assert bench.rows(
+        "select id, subscription, quantity, _deleted_at, _observed_at from stripe.subscription_items order by id"
+    ) == [
         ("si_1", "sub_1", 1, at(20), at(20)),
         ("si_2", "sub_1", 5, None, at(20)),
     ]

@@ -26,7 +26,9 @@ def set_amounts(bench: Bench, number: int) -> None:
 
 
 def seen(con: duckdb.DuckDBPyConnection) -> tuple[int, int, int]:
-    row = con.execute("select (select max(n) from marts.a), (select min(n) from marts.a), (select n from marts.b)").fetchone()
+    row = con.execute(
+        "select (select max(n) from marts.a), (select min(n) from marts.a), (select n from marts.b)"
+    ).fetchone()
     assert row is not None
     return row
 
@@ -44,7 +46,7 @@ def test_the_link_leads_to_a_file_named_warehouse_that_says_which_version_it_is(
     with duckdb.connect(str(bench.warehouse.published), read_only=True) as con:
         assert con.execute("select current_catalog(), count(*) from stripe.charges").fetchone() == ("warehouse", 1)
         assert con.execute("select number, checksum from ops.publication").fetchone() == (2, second.checksum)
-        bare = con.execute("select table_name, column_name from duckdb_columns() where comment is null and schema_name <> 'marts' "
+        bare = con.execute("select table_name from duckdb_columns() where comment is null and schema_name <> 'marts' "
                            "and database_name = 'warehouse' and not internal").fetchall()  # fmt: skip
     assert bare == []
 
@@ -59,7 +61,8 @@ def test_readers_in_other_processes_meet_no_lock_and_no_mix_while_versions_are_p
         "end = time.monotonic() + 60\n"
         "while last < 4 and time.monotonic() < end:\n"
         "    con = duckdb.connect(path, read_only=True) if reads else held\n"
-        "    high, low, other = con.execute('select max(a.n), min(a.n), max(b.n) from marts.a as a, marts.b as b').fetchone()\n"
+        "    query = 'select max(a.n), min(a.n), max(b.n) from marts.a as a, marts.b as b'\n"
+        "    high, low, other = con.execute(query).fetchone()\n"
         "    assert high == low == other >= last, (high, low, other, last)\n"
         "    last, reads = high, reads + 1\n"
         "    if con is not held: con.close()\n"

@@ -51,7 +51,8 @@ def subscription(id: str, *items: dict[str, Any], **fields: Any) -> dict[str, An
 def item(id: str, subscription: str, **fields: Any) -> dict[str, Any]:
     return {
         "id": id, "object": "subscription_item", "created": unix(0), "subscription": subscription, "quantity": 1,
-        "current_period_start": unix(0), "current_period_end": unix(2_592_000), "price": {"id": "price_1", "object": "price"},
+        "current_period_start": unix(0), "current_period_end": unix(2_592_000),
+        "price": {"id": "price_1", "object": "price"},
     } | fields  # fmt: skip
 
 
@@ -70,14 +71,18 @@ class Bench:
         self.warehouse = Warehouse(folder)
         self.landing = Landing(folder / "landing")
 
-    def land(self, object: str, rows: Sequence[dict[str, Any]], seconds: int, source: str = "list", **more: Any) -> Batch:
+    def land(
+        self, object: str, rows: Sequence[dict[str, Any]], seconds: int, source: str = "list", **more: Any
+    ) -> Batch:
         return self.landing.write(
             object=object, account_id=more.pop("account_id", ACCOUNT), livemode=True, source=source,
             observed_at=at(seconds), lines=[msgspec.json.encode(row) for row in rows],
             requests=more.pop("requests", []), api_version="2026-10-28.endive", **more,
         )  # fmt: skip
 
-    def load(self, object: str, rows: Sequence[dict[str, Any]], seconds: int, source: str = "list", **more: Any) -> LoadResult:
+    def load(
+        self, object: str, rows: Sequence[dict[str, Any]], seconds: int, source: str = "list", **more: Any
+    ) -> LoadResult:
         return self.load_batches(object, [self.land(object, rows, seconds, source, **more)])
 
     def load_batches(self, object: str, batches: Sequence[Batch], **more: Any) -> LoadResult:

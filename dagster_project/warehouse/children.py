@@ -1,0 +1,103 @@
+"""Objects that arrive inside their parent: rows from embedded lists, and tombstones for what a complete list lacks."""
+
+from __future__ import annotations
+
+import duckdb
+
+from dagster_project.stripe_api.catalog import StripeObject, columns
+from dagster_project.warehouse import history
+from dagster_project.warehouse.stage import count, embedded
+from dagster_project.warehouse.typed import elements, structure, typed
+from dagster_project.warehouse.upsert import merge
+
+
+def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObject, path: str, observed: str) -> int:
+    """Rows embedded in the parents that were taken; what a complete list lacks is deleted.
+
+    All of a parent's observations count, not only the newest: files loaded together give what they give one by one.
+    """
+    seen = f"(select o.* from temp.{observed} as o semi join temp.taken_{row.name} using (account_id, livemode, id))"
+    container, table = f"json_extract(p._payload, '$.{path}')", f"embedded_{child.name}"
+    parent = child.parent_column
+    own = {column.name: column for column in columns(child.name)}
+    given = {parent: "p.id"} if parent and parent in own else {}
+    extra = f'p.id as "{parent}", ' if parent and parent not in own else ""
+    con.execute(
+        f"""
+        create or replace temp table {table} as
+        with element as (
+            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._n,
+                   unnest({elements(container)}) as json
+            from {seen} as p where not p._deleted
+        ),
+        typed as (
+            select p.account_id, p.livemode, {extra}{typed(child, given=given)}, p.json as _payload, p._api_version,
+                   p._observed_at, p._source, null::timestamptz as _deleted_at, coalesce(t.deleted, false) as _deleted,
+                   p._n
+            from element as p cross join lateral (select json_transform(p.json, {structure(child)}) as t)
+            where json_type(p.json) = 'OBJECT'
+        )
+        select * from typed where id is not null
+        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _n desc) = 1
+        """
+    )
+    complete = f"""
+        select p.account_id, p.livemode, p.id as parent, p._observed_at from {seen} as p
+        where not p._deleted and json_exists({container}, '$.data')
+            and coalesce((json_extract({container}, '$.has_more'))::boolean, false) = false
+    """
+    # An invoice goes on naming the discounts that it had; only what they apply to shows whether they exist.
+    number = sum(merge(con, child, table, revives=row.name != "invoices"))
+    if child.parent == row.name and parent:
+        number += drop_vanished(con, child, complete, table)
+    if child.name == "discounts" and row.name in _DISCOUNTS_OF:
+        number += _drop_discounts(con, row, container)
+    if child.history:
+        history.from_parents(con, row, child, path)
+    for grandchild, inner in embedded(child):
+        number += children(con, child, grandchild, inner, table)
+    return number
+
+
+# Which discounts belong to a parent itself; others only pass through it.
+_DISCOUNTS_OF = {
+    "customers": "t.customer = p.id and t.subscription is null and t.subscription_item is null "
+    "and t.invoice is null and t.invoice_item is null and t.checkout_session is null",
+    "subscriptions": "t.subscription = p.id and t.subscription_item is null and t.invoice is null",
+    "subscription_items": "t.subscription_item = p.id",
+}
+
+
+def _drop_discounts(con: duckdb.DuckDBPyConnection, row: StripeObject, container: str) -> int:
+    """Tombstone the discounts that the customer, subscription or item they applied to no longer shows."""
+    shown = f"list_transform({elements(container)}, lambda x: coalesce(x ->> '$.id', x ->> '$'))"
+    return count(
+        con,
+        f"""
+        update stripe.discounts as t set _deleted_at = p._observed_at, _observed_at = p._observed_at
+        from temp.taken_{row.name} as p
+        where t.account_id = p.account_id and t.livemode = p.livemode and {_DISCOUNTS_OF[row.name]}
+            and t._deleted_at is null and t._observed_at <= p._observed_at and not list_contains({shown}, t.id)
+        """,
+    )
+
+
+def drop_vanished(con: duckdb.DuckDBPyConnection, child: StripeObject, complete: str, stage: str) -> int:
+    """Tombstone the children that a complete list of their parent, read after they were last seen, no longer shows."""
+    key = "s.account_id = t.account_id and s.livemode = t.livemode and s.id = t.id"
+    return count(
+        con,
+        f"""
+        update stripe."{child.name}" as t set _deleted_at = gone.moment, _observed_at = gone.moment
+        from (
+            select t.account_id, t.livemode, t.id, min(c._observed_at) as moment
+            from stripe."{child.name}" as t join ({complete}) as c
+                on t.account_id = c.account_id and t.livemode = c.livemode and t."{child.parent_column}" = c.parent
+                and t._observed_at <= c._observed_at
+            where t._deleted_at is null
+                and not exists (select 1 from temp.{stage} as s where {key} and s._observed_at >= c._observed_at)
+            group by all
+        ) as gone
+        where t.account_id = gone.account_id and t.livemode = gone.livemode and t.id = gone.id
+        """,
+    )

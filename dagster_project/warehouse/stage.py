@@ -1,0 +1,103 @@
+"""Landed files as typed rows in temporary tables, ready to be merged; what a file claims is checked here."""
+
+from __future__ import annotations
+
+import duckdb
+
+from dagster_project.errors import LandingError
+from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
+from dagster_project.stripe_api.landing import Batch
+from dagster_project.warehouse.typed import structure, typed
+
+
+def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch]) -> None:
+    """`temp.stage`: the newest observation per key, typed; `temp.observed`: every line, if something follows.
+
+    Raises LandingError for objects without an id and for files that do not hold what their manifest says.
+    """
+    con.execute(
+        "create or replace temp table file (path varchar, account_id varchar, livemode boolean, "
+        "source varchar, api_version varchar, observed_at timestamptz, n bigint)"
+    )
+    con.executemany(
+        "insert into temp.file values (?, ?, ?, ?, ?, ?, ?)",
+        [
+            [str(b.path), b.account_id, b.livemode, b.source, b.api_version, b.observed_at, n]
+            for n, b in enumerate(batches)
+        ],
+    )
+    con.execute("create or replace temp table part (path varchar, first bigint, last bigint, parent varchar)")
+    parts = [[str(b.path), *part] for b in batches for part in _parts(b)]
+    if parts:
+        con.executemany("insert into temp.part values (?, ?, ?, ?)", parts)
+    parent = row.parent_column
+    own = {column.name: column for column in columns(row.name)}
+    given = {}
+    if parent in own and own[parent].type != "ref":  # a reference is always there when Stripe names it
+        given = {parent: f'coalesce(t."{parent}"::varchar, p.parent)'}
+    extra = f'p.parent as "{parent}", ' if parent and parent not in own else ""
+    paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches)
+    lines = f"""
+        with line as (
+            select json, filename, row_number() over () as _line
+            from read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)
+        ),
+        counted as (
+            select *, _line - min(_line) over (partition by filename) + 1 as _in_file,
+                   count(*) over (partition by filename) as _rows
+            from line
+        )
+        select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload,
+               f.api_version as _api_version, f.observed_at as _observed_at, f.source as _source,
+               null::timestamptz as _deleted_at,
+               coalesce(t.deleted, false) as _deleted, p.parent as _parent, f.n as _file, line._line as _n, line._rows
+        from counted as line
+        join temp.file as f on f.path = line.filename
+        left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
+        cross join lateral (select json_transform(line.json, {structure(row)}) as t)
+    """
+    if row.history or embedded(row):
+        con.execute(f"create or replace temp table observed as {lines}")
+        lines = "from temp.observed"
+    con.execute(
+        f"""
+        create or replace temp table stage as
+        select * from ({lines})
+        qualify row_number() over (
+            partition by account_id, livemode, id order by _observed_at desc, _file desc, _n desc
+        ) = 1
+        """
+    )
+    if nameless := count(con, "select count(*) from temp.stage where id is null"):
+        raise LandingError(f"{nameless} object(s) of {row.name} have no id.", f"Run `ledgerline backfill {row.name}`.")
+    for number, found in con.execute("select distinct _file, _rows from temp.stage").fetchall():
+        if found != batches[number].rows:
+            raise LandingError(
+                f"{batches[number].key} holds {found} objects, its manifest says {batches[number].rows}.",
+                f"Run `ledgerline backfill {row.name}`.",
+            )
+
+
+def _parts(batch: Batch) -> list[tuple[int, int, str]]:
+    """(first line, last line, parent) of every complete child list in a file, lines counted from 1."""
+    parts, line = [], 0
+    for request in batch.requests:
+        if request.get("parent"):
+            parts.append((line + 1, line + request["rows"], request["parent"]))
+        line += request["rows"]
+    return parts or ([(1, batch.rows, batch.parent)] if batch.parent else [])
+
+
+def embedded(row: StripeObject) -> list[tuple[StripeObject, str]]:
+    """(child, path of its list) for everything that arrives inside `row`."""
+    return [
+        (child, child.embedded_in[row.name])
+        for child in CATALOGUE.values()
+        if child.embedded_in and row.name in child.embedded_in
+    ]
+
+
+def count(con: duckdb.DuckDBPyConnection, statement: str) -> int:
+    """The one number that a statement answers, also how many rows it changed."""
+    found = con.execute(statement).fetchone()
+    return int(found[0]) if found else 0

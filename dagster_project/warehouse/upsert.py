@@ -1,0 +1,87 @@
+"""The guarded upsert: a deduplicated stage, then DELETE … USING and INSERT. It costs what changed, not what exists."""
+
+from __future__ import annotations
+
+import duckdb
+
+from dagster_project.errors import WarehouseError
+from dagster_project.stripe_api.catalog import StripeObject
+from dagster_project.warehouse.schema import META, table_columns
+from dagster_project.warehouse.stage import count
+
+
+def merge(
+    con: duckdb.DuckDBPyConnection, row: StripeObject, source: str = "stage", *, revives: bool = True
+) -> tuple[int, int, int]:
+    """(inserted, changed, deleted); `temp.taken_<object>` holds the rows that are not older than what was there.
+
+    `revives`: whether these rows show that an object exists, so that they take a tombstone away.
+    """
+    table, taken = f'stripe."{row.name}"', f"taken_{row.name}"
+    same = "t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id"
+    names = [name for name, _, _ in table_columns(row)] + [name for name, _, _ in META]
+    listed = ", ".join(f'"{name}"' for name in names)
+    con.execute(
+        f"""
+        create or replace temp table {taken} as
+        select s.*, t.id is not null as _known,
+               t.id is null or t._deleted_at is not null
+                   or s._payload::varchar is distinct from t._payload::varchar as _differs
+        from temp.{source} as s left join {table} as t on {same}
+        where not s._deleted and (t.id is null or s._observed_at > t._observed_at
+            or (s._observed_at = t._observed_at and t._deleted_at is null))
+            {"" if revives else "and t._deleted_at is null"}
+        """
+    )
+    inserted, changed, again = con.execute(
+        f"select count(*) filter (not _known), count(*) filter (_known and _differs), count(*) filter (not _differs) "
+        f"from temp.{taken}"
+    ).fetchone() or (0, 0, 0)
+    if changed:
+        con.execute(f"delete from {table} as t using temp.{taken} as s where {same} and s._known and s._differs")
+    if inserted or changed:
+        con.execute(f"insert into {table} ({listed}) select {listed} from temp.{taken} where _differs")
+        check_keys(con, row)
+    if again:
+        con.execute(
+            f"update {table} as t "
+            "set _observed_at = s._observed_at, _source = s._source, _api_version = s._api_version "
+            f"from temp.{taken} as s "
+            f"where {same} and not s._differs and t._observed_at < s._observed_at"
+        )
+    gone = count(
+        con,
+        f"""
+        update {table} as t set _deleted_at = s._observed_at, _observed_at = s._observed_at
+        from temp.{source} as s
+        where {same} and s._deleted and t._deleted_at is null and t._observed_at <= s._observed_at
+        """,
+    )
+    unseen = count(
+        con,
+        f"""
+        insert into {table} ({listed})
+        select {", ".join("_observed_at" if n == "_deleted_at" else f'"{n}"' for n in names)} from temp.{source} as s
+        where s._deleted and not exists (select 1 from {table} as t where {same})
+        """,
+    )
+    return int(inserted), int(changed), gone + unseen
+
+
+def check_keys(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
+    """Uniqueness without an index: looked at where this load wrote."""
+    twice = count(
+        con,
+        f"""
+        select count(*) from (
+            select 1 from stripe."{row.name}" as t
+            semi join (select account_id, livemode, id from temp.taken_{row.name} where _differs) as s
+                on t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id
+            group by t.account_id, t.livemode, t.id having count(*) > 1
+        )
+        """,
+    )
+    if twice:
+        raise WarehouseError(
+            f"stripe.{row.name} would hold {twice} keys twice; nothing was loaded.", "This is a defect; report it."
+        )
