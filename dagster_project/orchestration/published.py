@@ -119,29 +119,30 @@ def _describe(publication: "Publication", tables: Iterable[dg.AssetKey]) -> tupl
 
 
 def _headline(con: "DuckDBPyConnection") -> dict[str, Any]:
-    """The newest months of the roll-forward in the reporting currency, as a table and as a chart."""
-    cursor = con.execute(
-        "SELECT currency, month, opening, closing FROM marts.rpt_mrr_rollforward"
-        " WHERE basis = 'reporting' ORDER BY currency, month DESC"
-    )
-    rows = cursor.fetchall()
-    if not rows:
+    """The newest months of the roll-forward, a table of all currencies and a chart of each, of one policy and of the
+    reporting currency where it is built. Empty when there is no month yet."""
+    rows = con.execute(
+        "SELECT currency, month, CAST(sum(opening) AS BIGINT), CAST(sum(closing) AS BIGINT)"
+        " FROM marts.rpt_mrr_rollforward WHERE (basis, policy_hash) ="
+        " (SELECT (basis, policy_hash) FROM marts.rpt_mrr_rollforward ORDER BY basis DESC, policy_hash LIMIT 1)"
+        " GROUP BY currency, month ORDER BY currency, month"
+    ).fetchall()
+    by_currency: dict[str, list[tuple[str, int, int]]] = {}
+    for currency, month, opening, closing in rows:
+        by_currency.setdefault(currency, []).append((f"{month:%Y-%m}", opening, closing))
+    if not by_currency:
         return {}
-    currency = rows[0][0]
-    months = [row for row in rows if row[0] == currency][:24][::-1]
-    table = "| month | MRR at the end | change |\n|---|---:|---:|\n" + "\n".join(
-        f"| {month:%Y-%m} | {_money(closing)} | {_money(closing - opening)} |"
-        for _, month, opening, closing in months[-6:]
+    table = "| currency | month | MRR at the end, minor units | change |\n|---|---|---:|---:|\n" + "\n".join(
+        f"| {currency} | {month} | {closing:,} | {closing - opening:+,} |"
+        for currency, months in by_currency.items()
+        for month, opening, closing in months[-1:]
     )
-    return {
-        f"MRR ({currency}, minor units)": int(months[-1][3]),
-        "headline": dg.MetadataValue.md(f"**{currency.upper()}, minor units**\n\n{table}"),
-        "MRR by month": dg.MetadataValue.md(_bars([(f"{row[1]:%Y-%m}", int(row[3])) for row in months])),
-    }
-
-
-def _money(minor: int) -> str:
-    return f"{int(minor):,}"
+    charts = "\n\n".join(
+        f"{currency}\n\n{_bars([(month, closing) for month, _, closing in months[-24:]])}"
+        for currency, months in by_currency.items()
+    )
+    latest = {f"MRR {currency} (minor units)": months[-1][2] for currency, months in by_currency.items()}
+    return {**latest, "headline": dg.MetadataValue.md(table), "MRR by month": dg.MetadataValue.md(charts)}
 
 
 def _bars(values: list[tuple[str, int]]) -> str:
