@@ -26,7 +26,7 @@ from dagster_project.errors import (
 from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api import feed, reading
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject
-from dagster_project.stripe_api.client import Page, StripeClient
+from dagster_project.stripe_api.client import Page, StripeClient, connect
 from dagster_project.stripe_api.governor import Governor
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.reading import Sink
@@ -78,6 +78,7 @@ class AccountReader:
         self.states: dict[str, tuple[State, str]] = {}
         self.cursors: dict[str, Cursor] = {}
         self.whole: set[str] = set()  # objects that were listed from first to last
+        self.shown: dict[str, int] = {}  # rows per object that the progress has been told of
         self.known = Standing()
         self.clock: datetime | None = None
         self.governor = Governor(paced=not settings.uses_simulator)
@@ -118,9 +119,9 @@ class AccountReader:
         return int(self.clock.timestamp()) if self.clock else 0
 
     async def _with_client(self, what: Callable[[StripeClient], Coroutine[Any, Any, Any]]) -> Any:
-        base = self.account.api_base or self.settings.api_base
-        client = StripeClient(self.account, base, self.governor, connected=self.connected, clock=self.clock)
-        async with client:
+        async with connect(
+            self.settings, self.account, self.governor, connected=self.connected, clock=self.clock
+        ) as client:
             try:
                 result = await what(client)
             except BaseExceptionGroup as group:
@@ -170,8 +171,8 @@ class AccountReader:
         days = EVENT_RETENTION_DAYS - 1  # a day before Stripe forgets events, so that the oldest can still be read
         if self.now - followed["until"] > days * _DAY:
             self.report.problems.append(
-                f"account {self.identity.account_id}: the last reading is more than {days} days ago, longer than Stripe "
-                "keeps events. Everything is read again."
+                f"account {self.identity.account_id}: the last reading is more than {days} days ago, longer than "
+                "Stripe keeps events. Everything is read again."
             )
             return Standing()
         return known
@@ -207,8 +208,7 @@ class AccountReader:
         except Exception as error:
             self._failed(name, error)
         row.seconds += time.monotonic() - began
-        if self.progress and name in self.sinks and self.sinks[name].batches:
-            rows = sum(batch.rows for batch in self.sinks[name].batches)
+        if self.progress and (rows := self.shown.pop(name, 0)):
             self.progress.done(name, f"{rows:,} read")
 
     def _failed(self, name: str, error: BaseException) -> None:
@@ -351,10 +351,19 @@ class AccountReader:
 
     def _sink(self, row: StripeObject) -> Sink:
         if row.name not in self.sinks:
-            self.sinks[row.name] = Sink(
+            sink = Sink(
                 self.landing, row, *self.key, known=self.known.fingerprints.get(row.name, {}), sibling=self._sink
             )
+            sink.on_rows = lambda rows: self._show(row.name, rows)
+            self.sinks[row.name] = sink
         return self.sinks[row.name]
+
+    def _show(self, name: str, rows: int) -> None:
+        if self.progress and rows:
+            if name not in self.shown:
+                self.progress.start(name, None)
+            self.shown[name] = self.shown.get(name, 0) + rows
+            self.progress.advance(name, rows)
 
     # ---- second phase: what the loaded rows show --------------------------------------------------------------
     def _parents(

@@ -20,7 +20,7 @@ from dagster_project.errors import StripeAnswerError, StripeError, StripePermiss
 from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api import reading
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject, get
-from dagster_project.stripe_api.client import Page, StripeClient
+from dagster_project.stripe_api.client import Page, connect
 from dagster_project.stripe_api.governor import Governor
 from dagster_project.warehouse.connection import Warehouse
 
@@ -125,8 +125,7 @@ class _AccountAudit:
     ) -> None:  # fmt: skip
         self.warehouse, self.account, self.report, self.progress = warehouse, account, report, progress
         governor = Governor(paced=not settings.uses_simulator)
-        base = account.api_base or settings.api_base
-        self.client = StripeClient(account, base, governor, connected=connected)
+        self.client = connect(settings, account, governor, connected=connected)
 
     async def run(self, names: Sequence[str], *, full: bool) -> None:
         async with self.client:

@@ -16,12 +16,20 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
 
-from dagster_project.errors import StripeAnswerError, StripeAuthError, StripePermissionError, StripeUnreachable
-from dagster_project.settings import Account
+from dagster_project.errors import (
+    SettingError,
+    StripeAnswerError,
+    StripeAuthError,
+    StripePermissionError,
+    StripeUnreachable,
+)
+from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api.catalog import API_VERSION, CATALOGUE, StripeObject
 from dagster_project.stripe_api.governor import IN_FLIGHT, Governor
 
@@ -87,6 +95,26 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _refusal = msgspec.json.Decoder(_Refusal)
 
 
+def connect(
+    settings: Settings,
+    account: Account,
+    governor: Governor,
+    *,
+    connected: str | None = None,
+    clock: datetime | None = None,
+) -> StripeClient:
+    """The client of an account as the settings want it: address, proxy, certificate authority."""
+    return StripeClient(
+        account,
+        account.api_base or settings.api_base,
+        governor,
+        connected=connected,
+        clock=clock,
+        ca_file=settings["SSL_CERT_FILE"],
+        proxy=settings["HTTPS_PROXY"],
+    )
+
+
 class StripeClient:
     """One account (or one connected account of it); use as an async context manager. Counts in `governor.requests`.
 
@@ -101,6 +129,8 @@ class StripeClient:
         *,
         connected: str | None = None,
         clock: datetime | None = None,
+        ca_file: str | None = None,
+        proxy: str | None = None,
     ) -> None:
         self.account, self.api_base, self.governor = account, api_base.rstrip("/"), governor
         self._headers = {"Authorization": f"Bearer {account.key}", "Stripe-Version": API_VERSION}
@@ -108,13 +138,18 @@ class StripeClient:
             self._headers["Stripe-Account"] = connected
         self.clock: datetime = clock or datetime.now(UTC)
         self._told = clock is not None
+        self._ca_file, self._proxy = ca_file, proxy
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> StripeClient:
-        connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
+        url = urlsplit(self.api_base)
+        secure = url.scheme == "https"
         self._flight = asyncio.Semaphore(IN_FLIGHT)
         self._session = aiohttp.ClientSession(
-            headers=self._headers, connector=connector, timeout=_TIMEOUT, trust_env=True
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=0, ssl=_trust(self._ca_file) if secure else True),
+            timeout=_TIMEOUT,
+            proxy=_proxy_for(url.scheme, url.hostname or "", self._proxy),
         )
         return self
 
@@ -283,6 +318,21 @@ class StripeClient:
                 self._told = True
             except ValueError:
                 return
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(f"SSL_CERT_FILE: {ca_file} holds no certificates ({error}).", "Name a PEM file.") from error
+
+
+def _proxy_for(scheme: str, host: str, given: str | None) -> str | None:
+    """The proxy of the settings or the environment, unless NO_PROXY or the loopback exempts the host. aiohttp's own
+    `trust_env` would also look into ~/.netrc at every request, and refuse to work with what it finds there."""
+    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+        return None
+    return (given if scheme == "https" else None) or getproxies().get(scheme)
 
 
 def _flat(params: Mapping[str, Any]) -> list[tuple[str, str]]:

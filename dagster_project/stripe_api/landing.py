@@ -37,9 +37,9 @@ class Batch:
 
     `source` is how the lines were read: list, read (by id), event, sweep, or absent (ids that Stripe says are gone;
     lines hold at least `id` and `deleted`). `observed_at` is Stripe's clock when the first request of the file started,
-    so no line is older than it claims. `parent` marks a file that holds the complete child list of that parent; where a
-    file holds several such lists, each of its `requests` has `parent` and `rows`, in the order of the lines. `bytes` and
-    `sha256` are of the compressed file. `window` is the `created` range that was listed, both ends included.
+    so no line is older than it claims. `parent` marks a file that holds the complete child list of that parent; where
+    a file holds several such lists, each of its `requests` has `parent` and `rows`, in the order of the lines. `bytes`
+    and `sha256` are of the compressed file. `window` is the `created` range that was listed, both ends included.
     """
 
     object: str

@@ -46,9 +46,11 @@ class Sink:
     asked_at: datetime | None = None
     continued: list[tuple[StripeObject, str, str]] = field(default_factory=list)  # child, parent id, url
     sibling: Callable[[StripeObject], Sink] | None = None  # where rows of another object go
+    on_rows: Callable[[int], None] = lambda rows: None  # told of every page
 
     def take(self, page: Page, source: str = "list") -> None:
         """Keep what is new of a page; remembers embedded lists that go on beyond their first page."""
+        self.on_rows(len(page.lines))
         lines = []
         for line, head in zip(page.lines, page.heads, strict=True):
             if head.id:

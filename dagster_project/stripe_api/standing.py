@@ -61,7 +61,8 @@ def standing(con: duckdb.DuckDBPyConnection, key: Key, names: Sequence[str]) -> 
         since = known.cursors["events"]["until"] - EVENT_OVERLAP
         rows = con.execute(
             # Events that another run landed since then have not been followed yet.
-            f"select id from stripe.events where {_OWN} and created >= to_timestamp(?) and _observed_at <= to_timestamp(?)",
+            f"select id from stripe.events where {_OWN} "
+            "and created >= to_timestamp(?) and _observed_at <= to_timestamp(?)",
             [*key, since, known.cursors["events"]["until"]],
         ).fetchall()
         known.event_ids = {row[0] for row in rows}

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from fake_stripe import NOW, FakeStripe, refusal, reply
 
-from dagster_project.errors import StripeAnswerError, StripeAuthError, StripePermissionError, StripeUnreachable
-from dagster_project.settings import Account
+from dagster_project.errors import (
+    SettingError,
+    StripeAnswerError,
+    StripeAuthError,
+    StripePermissionError,
+    StripeUnreachable,
+)
+from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api.catalog import API_VERSION, CATALOGUE
-from dagster_project.stripe_api.client import Page, StripeClient
+from dagster_project.stripe_api.client import Page, StripeClient, _proxy_for, connect
 from dagster_project.stripe_api.governor import Governor
 
 CHARGES = CATALOGUE["charges"]
@@ -134,5 +141,32 @@ def test_only_stripes_own_404_says_that_an_object_is_gone(stripe: FakeStripe) ->
     stripe.put("/v1/charges", {"id": "ch_2", "created": NOW})
     assert ask(stripe, what="one") == (None, None)
     stripe.hook = lambda request: reply({"detail": "Not Found"}, 404)
-    with pytest.raises(StripeUnreachable):
+    with pytest.raises(StripeAnswerError, match="not as Stripe does"):
         ask(stripe, what="one")
+
+
+def test_a_certificate_file_that_is_none_is_named(stripe: FakeStripe, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    settings = Settings.load(
+        {"STRIPE_API_KEY": KEY, "SSL_CERT_FILE": str(tmp_path / "ca.pem")}, dotenv=tmp_path / "no.env"
+    )
+
+    async def run() -> None:
+        async with connect(settings, settings.accounts()[0], Governor()):
+            pass
+
+    with pytest.raises(SettingError, match="SSL_CERT_FILE"):
+        asyncio.run(run())
+
+
+def test_the_proxy_is_used_except_where_it_must_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    proxy = "http://proxy.example:3128"
+    assert _proxy_for("https", "api.stripe.com", proxy) == proxy
+    assert _proxy_for("http", "127.0.0.1", proxy) is None
+    assert _proxy_for("https", "api.stripe.com", None) is None
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert _proxy_for("https", "api.stripe.com", None) == proxy
+    monkeypatch.setenv("NO_PROXY", "stripe.com")
+    assert _proxy_for("https", "api.stripe.com", proxy) is None
