@@ -28,6 +28,9 @@ from dagster_project.settings import Settings
 from dagster_project.terminal import errors, say, table
 
 
+_STORAGE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="ledgerline")
 def cli() -> None:
@@ -48,7 +51,7 @@ def main() -> None:
         _complain(error)
         status = error.exit_code
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if error.errno not in _STORAGE:
             raise
         _complain(
             StorageError(
