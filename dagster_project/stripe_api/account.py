@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from dagster_project.stripe_api import feed, reading
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject
 from dagster_project.stripe_api.client import Page, StripeClient, connect
 from dagster_project.stripe_api.governor import Governor
+from dagster_project.stripe_api.identity import Identity, identify
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.reading import Sink
 from dagster_project.stripe_api.report import ObjectReport, Progress, State, SyncReport
@@ -47,20 +48,6 @@ from dagster_project.warehouse.state import Cursor, record_account, record_objec
 _RELIST_PARENTS = 24 * 3600
 _DAY = 86_400
 _BALANCE_READINGS = 3
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Whose data it is; `account` and `balance` are the objects as read, where the API has them."""
-
-    account_id: str
-    livemode: bool
-    account: bytes | None
-    balance: bytes | None
-    name: str
-    country: str | None
-    currency: str | None
-    created: int
 
 
 class AccountReader:
@@ -88,7 +75,11 @@ class AccountReader:
 
         Raises StripeAuthError and StripeUnreachable, which concern the whole account; WarehouseError, LandingError.
         """
-        self.identity: Identity = asyncio.run(self._with_client(self._identify))
+        self.identity: Identity = asyncio.run(
+            self._with_client(lambda client: identify(client, self.account, self.connected))
+        )
+        if self.identity.balance_error:
+            self._failed("balance", self.identity.balance_error)
         if not self.identity.livemode:
             self.governor = replace(self.governor, livemode=False)
         self.report.accounts.append(self.identity.account_id)
@@ -128,40 +119,6 @@ class AccountReader:
                 raise reading.first_of(group) from group
             self.clock = client.clock
             return result
-
-    # ---- who it is -----------------------------------------------------------------------------------------
-    async def _identify(self, client: StripeClient) -> Identity:
-        """The account's id and mode; from LEDGERLINE_ACCOUNTS where the API cannot tell them."""
-        account, fields = self.account, dict[str, Any]()
-        own = balance = None
-        try:
-            own = msgspec.json.format((await client.get("/v1/account")).body, indent=-1)
-            fields = msgspec.json.decode(own)
-        except (StripePermissionError, StripeAnswerError) as error:
-            if account.account_id is None and self.connected is None:
-                raise StripeUnreachable(
-                    f"Account {account.name!r}: {error.message}", "Give account_id and livemode in LEDGERLINE_ACCOUNTS."
-                ) from error
-        livemode = account.livemode
-        try:
-            balance = msgspec.json.format((await client.get("/v1/balance")).body, indent=-1)
-            livemode = bool(msgspec.json.decode(balance).get("livemode", livemode or False))
-        except (StripePermissionError, StripeAnswerError) as error:
-            self._failed("balance", error)
-        account_id = fields.get("id") or self.connected or account.account_id
-        if not isinstance(account_id, str):
-            raise StripeUnreachable(f"{client.api_base} answers, but not as Stripe does.", "Check STRIPE_API_BASE.")
-        profile = fields.get("business_profile") or {}
-        return Identity(
-            account_id=account_id,
-            livemode=bool(livemode),
-            account=own,
-            balance=balance,
-            name=profile.get("name") or account.name,
-            country=fields.get("country"),
-            currency=fields.get("default_currency"),
-            created=int(fields.get("created") or 0),
-        )
 
     def _without_gaps(self, known: Standing) -> Standing:
         """Where the change feed cannot tell what happened, objects count as never read."""

@@ -89,7 +89,7 @@ def test_refreshes_end_where_one_whole_reading_does(lived: tuple[str, Settings, 
             assert grown[name].keys() >= whole[name].keys()
         else:
             assert grown[name] == whole[name], name
-    assert sum(len(rows) for rows in whole.values()) > 1500
+    assert sum(len(rows) for rows in whole.values()) > 1000
 
 
 def test_a_deleted_customer_is_a_tombstone(lived: tuple[str, Settings, Warehouse]) -> None:
@@ -150,7 +150,6 @@ def test_the_audit_finds_no_difference_and_then_every_one_that_is_planted(
         con.execute(
             "insert into stripe.charges by name "
             "select * replace ('ch_invented' as id) from stripe.charges where id = ?",
-            [three],
             [three],
         )
         con.execute("delete from stripe.invoice_line_items where id = ?", [line[0]])

@@ -26,7 +26,8 @@ class FakeStripe:
         self.requests: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
         self.account: dict[str, Any] | None = {
-            "id": ACCOUNT, "object": "account", "created": NOW - 90 * 86_400, "country": "US", "default_currency": "usd",
+            "id": ACCOUNT, "object": "account", "created": NOW - 90 * 86_400, "country": "US",
+            "default_currency": "usd",
         }  # fmt: skip
         self.balance: dict[str, Any] = {"object": "balance", "livemode": False, "available": [], "pending": []}
         self.url = ""

@@ -16,8 +16,10 @@ AT = datetime(2026, 11, 15, 12, 0, tzinfo=UTC)
 
 def write(landing: Landing, lines: list[bytes], **changes: Any) -> Batch:
     fields: dict[str, Any] = {
-        "object": "charges", "account_id": "acct_1", "livemode": True, "source": "list", "observed_at": AT, "lines": lines,
-        "requests": [{"path": "/v1/charges", "request_id": "req_1", "rows": len(lines)}], "api_version": "2026-10-28.endive",
+        "object": "charges", "account_id": "acct_1", "livemode": True, "source": "list",
+        "observed_at": AT, "lines": lines,
+        "requests": [{"path": "/v1/charges", "request_id": "req_1", "rows": len(lines)}],
+        "api_version": "2026-10-28.endive",
     }  # fmt: skip
     return landing.write(**{**fields, **changes})
 
