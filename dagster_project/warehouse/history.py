@@ -13,8 +13,8 @@ from dagster_project.warehouse.normalise import pinned
 from dagster_project.warehouse.schema import table_columns
 from dagster_project.warehouse.typed import elements, fingerprint, structure, typed
 
-# Inside one second a file landed later is newer; within the event list, which is newest first, a later line is older.
-_EVENT_ORDER = "e._file * 1000000000000 - e._n"
+# Inside one second later runs are newer; within the event list, which is newest first, later lines are older.
+_EVENT_ORDER = "e._run * 1000000000000 - e._n"
 
 
 def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
@@ -32,13 +32,11 @@ def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
 
 def from_events(con: duckdb.DuckDBPyConnection) -> None:
     """Versions that the new events in `temp.taken_events` carry, also of subscription items inside subscriptions."""
-    con.execute(
-        """
-        create or replace temp table carried as
-        select account_id, livemode, created, _observed_at, _file, _n, json_extract(_payload, '$.data.object') as json
+    objects = """
+        select account_id, livemode, created, _observed_at, _run, _n, json_extract(_payload, '$.data.object') as json
         from temp.taken_events where _differs and (_payload ->> '$.data.object.id') is not null
-        """
-    )
+    """
+    con.execute(f"create or replace temp table carried as {pinned(objects)}")
     seen = {kind for (kind,) in con.execute("select distinct json ->> '$.object' from temp.carried").fetchall()}
     for row in CATALOGUE.values():
         if not row.history or row.name == "subscription_items" or seen.isdisjoint(row.kinds):
@@ -48,19 +46,18 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
             con,
             row,
             f"""
-            select e.account_id, e.livemode, {pinned(row, "e.json")} as json, e.created as valid_from,
+            select e.account_id, e.livemode, e.json, e.created as valid_from,
                    true as exact, 'event' as _source, e._observed_at, {_EVENT_ORDER} as _n, null::varchar as parent
             from temp.carried as e where (e.json ->> '$.object') in ({kinds})
             """,
         )
     if "subscription" not in seen:
         return
-    subscription = pinned(CATALOGUE["subscriptions"], "e.json")
     _merge_versions(
         con,
         CATALOGUE["subscription_items"],
         f"""
-        select e.account_id, e.livemode, unnest({elements(f"json_extract({subscription}, '$.items')")}) as json,
+        select e.account_id, e.livemode, unnest({elements("json_extract(e.json, '$.items')")}) as json,
                e.created as valid_from, true as exact, 'event' as _source, e._observed_at, {_EVENT_ORDER} as _n,
                e.json ->> '$.id' as parent
         from temp.carried as e where (e.json ->> '$.object') = 'subscription'

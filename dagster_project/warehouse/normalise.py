@@ -7,63 +7,52 @@ the version string. Only what the columns of the history need is moved; the even
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from dagster_project.stripe_api.catalog import StripeObject
 from dagster_project.warehouse.typed import elements
 
 
-def pinned(row: StripeObject, payload: str) -> str:
-    """SQL that gives the JSON `payload` of a version of `row` in the pinned shape."""
-    move = _MOVES.get(row.name)
-    return move(payload) if move else payload
+def pinned(relation: str) -> str:
+    """SQL that gives the rows of `relation` with the objects in its column `json` in the pinned shape."""
+    moves = " ".join(
+        f"when json ->> '$.object' = '{kind}' and {old} then json_merge_patch(json, {patch})"
+        for kind, old, patch in (_subscription(), _invoice(), _promotion_code())
+    )
+    discount = "json_object('discount', null, 'discounts', [json_extract(json, '$.discount')])"
+    old = "json_type(json, '$.discount') = 'OBJECT' and not json_exists(json, '$.discounts')"
+    billed = "json ->> '$.object' in ('subscription', 'invoice')"
+    return f"""
+        select * replace (case when {billed} and {old} then json_merge_patch(json, {discount}) else json end as json)
+        from (select * replace (case {moves} else json end as json) from ({relation}))
+    """
 
 
-def _subscription(payload: str) -> str:
-    """The period moved to the items, the one discount became a list."""
-    start, end = (f"json_extract({payload}, '$.current_period_{edge}')" for edge in ("start", "end"))
+def _subscription() -> tuple[str, str, str]:
+    """The period moved to the items."""
+    start, end = (f"json_extract(json, '$.current_period_{edge}')" for edge in ("start", "end"))
     item = (
         "case when json_exists(x, '$.current_period_start') then x else "
         f"json_merge_patch(x, json_object('current_period_start', {start}, 'current_period_end', {end})) end"
     )
-    items = elements(f"json_extract({payload}, '$.items')")
+    listed = elements("json_extract(json, '$.items')")
+    items = f"list_transform({listed}, lambda x: {item})"
     patch = (
-        "json_object('current_period_start', null, 'current_period_end', null, "
-        f"'items', json_object('data', list_transform({items}, lambda x: {item})))"
+        f"json_object('current_period_start', null, 'current_period_end', null, 'items', json_object('data', {items}))"
     )
-    old = f"json_type({payload}, '$.current_period_start') = 'UBIGINT'"
-    return _discounts(_patched(old, payload, patch))
+    return "subscription", "json_type(json, '$.current_period_start') = 'UBIGINT'", patch
 
 
-def _invoice(payload: str) -> str:
+def _invoice() -> tuple[str, str, str]:
     """The subscription moved below `parent`; what `status` and `payments` say now is not kept twice."""
-    details = f"json_object('subscription', json_extract({payload}, '$.subscription'))"
+    details = "json_object('subscription', json_extract(json, '$.subscription'))"
     patch = (
         f"json_object('parent', json_object('type', 'subscription_details', 'subscription_details', {details}), "
         "'subscription', null, 'subscription_details', null, 'charge', null, 'payment_intent', null, 'paid', null)"
     )
-    old = f"json_type({payload}, '$.subscription') in ('VARCHAR', 'OBJECT') and not json_exists({payload}, '$.parent')"
-    return _discounts(_patched(old, payload, patch))
+    old = "json_type(json, '$.subscription') in ('VARCHAR', 'OBJECT') and not json_exists(json, '$.parent')"
+    return "invoice", old, patch
 
 
-def _promotion_code(payload: str) -> str:
-    coupon = f"json_extract({payload}, '$.coupon')"
+def _promotion_code() -> tuple[str, str, str]:
+    """The coupon moved below `promotion`."""
+    coupon = "json_extract(json, '$.coupon')"
     patch = f"json_object('promotion', json_object('type', 'coupon', 'coupon', {coupon}), 'coupon', null)"
-    return _patched(f"json_exists({payload}, '$.coupon') and not json_exists({payload}, '$.promotion')", payload, patch)
-
-
-def _discounts(payload: str) -> str:
-    patch = f"json_object('discount', null, 'discounts', [json_extract({payload}, '$.discount')])"
-    old = f"json_type({payload}, '$.discount') = 'OBJECT' and not json_exists({payload}, '$.discounts')"
-    return _patched(old, payload, patch)
-
-
-def _patched(old: str, payload: str, patch: str) -> str:
-    return f"case when {old} then json_merge_patch({payload}, {patch}) else {payload} end"
-
-
-_MOVES: dict[str, Callable[[str], str]] = {
-    "subscriptions": _subscription,
-    "invoices": _invoice,
-    "promotion_codes": _promotion_code,
-}
+    return "promotion_code", "json_exists(json, '$.coupon') and not json_exists(json, '$.promotion')", patch

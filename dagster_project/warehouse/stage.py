@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import duckdb
 
 from dagster_project.errors import LandingError
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
-from dagster_project.stripe_api.landing import Batch
+from dagster_project.stripe_api.landing import SUFFIX, Batch
 from dagster_project.warehouse.typed import structure, typed
 
 
@@ -17,13 +20,13 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
     """
     con.execute(
         "create or replace temp table file (path varchar, account_id varchar, livemode boolean, "
-        "source varchar, api_version varchar, observed_at timestamptz, n bigint)"
+        "source varchar, api_version varchar, observed_at timestamptz, n bigint, run bigint)"
     )
     con.executemany(
-        "insert into temp.file values (?, ?, ?, ?, ?, ?, ?)",
+        "insert into temp.file values (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            [str(b.path), b.account_id, b.livemode, b.source, b.api_version, b.observed_at, n]
-            for n, b in enumerate(batches)
+            [str(b.path), b.account_id, b.livemode, b.source, b.api_version, b.observed_at, n, run]
+            for n, (b, run) in enumerate(zip(batches, _runs(batches), strict=True))
         ],
     )
     con.execute("create or replace temp table part (path varchar, first bigint, last bigint, parent varchar)")
@@ -50,7 +53,8 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
         select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload,
                f.api_version as _api_version, f.observed_at as _observed_at, f.source as _source,
                null::timestamptz as _deleted_at,
-               coalesce(t.deleted, false) as _deleted, p.parent as _parent, f.n as _file, line._line as _n, line._rows
+               coalesce(t.deleted, false) as _deleted, p.parent as _parent,
+               f.n as _file, f.run as _run, line._line as _n, line._rows
         from counted as line
         join temp.file as f on f.path = line.filename
         left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
@@ -76,6 +80,15 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
                 f"{batches[number].key} holds {found} objects, its manifest says {batches[number].rows}.",
                 f"Run `ledgerline backfill {row.name}`.",
             )
+
+
+def _runs(batches: Sequence[Batch]) -> list[int]:
+    """A number per file that grows whenever another process landed it, as far as their names tell."""
+    writers = [batch.path.name.removesuffix(SUFFIX).rpartition("-")[2] for batch in batches]
+    runs = [0]
+    for before, after in pairwise(writers):
+        runs.append(runs[-1] + (before != after))
+    return runs
 
 
 def _parts(batch: Batch) -> list[tuple[int, int, str]]:

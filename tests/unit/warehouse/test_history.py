@@ -66,6 +66,14 @@ def test_inside_one_second_the_event_listed_first_is_the_newest(bench: Bench) ->
     assert versions(bench, "charges", "description") == [("late", at(5), None, True)]
 
 
+def test_inside_one_second_an_earlier_page_of_the_same_list_is_newer(bench: Bench) -> None:
+    late = event("evt_2", 5, "charge.updated", charge("ch_1", description="late"))
+    early = event("evt_1", 5, "charge.succeeded", charge("ch_1", description="early"))
+    pages = [bench.land("events", [late], 10, "event"), bench.land("events", [early], 11, "event")]
+    bench.load_batches("events", pages)
+    assert versions(bench, "charges", "description") == [("late", at(5), None, True)]
+
+
 def test_items_follow_their_subscription_and_end_when_it_no_longer_holds_them(bench: Bench) -> None:
     def change(id: str, seconds: int, *items: dict[str, Any]) -> dict[str, Any]:
         return event(id, seconds, "customer.subscription.updated", subscription("sub_1", *items))
