@@ -27,7 +27,6 @@ from dagster_project.errors import LedgerlineError, StorageError, UsageError
 from dagster_project.settings import Settings
 from dagster_project.terminal import errors, say, table
 
-
 _STORAGE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
 
 

@@ -293,7 +293,7 @@ def _secret(where: str, reference: str, folder: Path, environ: Mapping[str, str]
 
 
 def mask(setting: Setting, value: str | None) -> str:
-    """The value as it may be shown: of a secret only its kind (`sk_live_`, `sqlite://`) and its last four characters."""
+    """The value as it may be shown: of a secret only its kind (`sk_live_`) and its last four characters."""
     if value is None:
         return "–"
     if not setting.secret:

@@ -209,9 +209,8 @@ def show_status(report: dict[str, Any]) -> None:
         f"data until {publication['data_until']:%Y-%m-%d %H:%M} UTC"
     )
     for account in report["accounts"]:
-        say(
-            f"  {account['account_id']} {'live' if account['livemode'] else 'test'}, read until {account['synced_until']:%Y-%m-%d %H:%M} UTC"
-        )
+        mode = "live" if account["livemode"] else "test"
+        say(f"  {account['account_id']} {mode}, read until {account['synced_until']:%Y-%m-%d %H:%M} UTC")
     say("\nBalance")
     table(
         ("currency", "booked", "Stripe says", "difference"),

@@ -45,7 +45,7 @@ def _cell(value: object) -> str:
 
 def _numeric(text: str) -> bool:
     """A number, possibly with a unit behind it (`12.50 USD`, `98.1 %`)."""
-    return text == "–" or text.split(" ")[0].replace(",", "").replace(".", "").replace("-", "").isdigit()
+    return text == "–" or text.split(" ", 1)[0].replace(",", "").replace(".", "").replace("-", "").isdigit()
 
 
 class Bars:

@@ -1,6 +1,6 @@
 """Writes models/staging from Stripe's catalogue: a view per object that renames and casts, nothing else.
 
-Run `python dbt/generate_staging.py` after a change of the catalogue; a test holds the committed files equal to its output.
+Run `python dbt/generate_staging.py` after a change of the catalogue; a test holds the committed files to its output.
 """
 
 from __future__ import annotations

@@ -79,9 +79,7 @@ def collect(world: World, invoice: Object) -> bool:
         world.later(following, settles, invoice["id"])
         return False
     again = None if attempt > len(b.RETRY_DAYS) else world.now + b.RETRY_DAYS[attempt - 1] * b.DAY
-    world.change(
-        invoice, "invoice.payment_failed", next_payment_attempt=again, attempt_count=attempt, attempted=True
-    )
+    world.change(invoice, "invoice.payment_failed", next_payment_attempt=again, attempt_count=attempt, attempted=True)
     if again is None:
         _give_up(world, invoice, sub)
         return False
@@ -139,9 +137,7 @@ def _paid(world: World, invoice: Object, amount: int, **changes: Any) -> None:
 def _give_up(world: World, invoice: Object, sub: Object | None) -> None:
     world.store.meta["intents"].pop(invoice["id"])
     transitions = invoice["status_transitions"] | {"marked_uncollectible_at": world.now}
-    world.change(
-        invoice, "invoice.marked_uncollectible", status="uncollectible", status_transitions=transitions
-    )
+    world.change(invoice, "invoice.marked_uncollectible", status="uncollectible", status_transitions=transitions)
     if sub and sub["status"] not in ENDED:
         sub["cancellation_details"] = {
             "comment": None, "feedback": None, "feedback_option": None, "reason": "payment_failed",

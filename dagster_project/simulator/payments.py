@@ -100,8 +100,17 @@ def charge(world: World, payment: Object, customer: Object, *, works: bool) -> O
 
 
 def _card_details(card: Object, amount: int) -> Object:
-    kept = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4",
-    "regulated_status")
+    kept = (
+        "brand",
+        "checks",
+        "country",
+        "exp_month",
+        "exp_year",
+        "fingerprint",
+        "funding",
+        "last4",
+        "regulated_status",
+    )
     return {name: card[name] for name in kept} | {
         "amount_authorized": amount, "authorization_code": None, "electronic_commerce_indicator": None,
         "transaction_link_id": None, "extended_authorization": {"status": "disabled"},
@@ -128,8 +137,7 @@ def refund_by_chance(world: World, charge_id: str) -> None:
     if made["disputed"] or made["amount_refunded"]:
         return
     dice = world.chance("refund", charge_id)
-    part = made["amount"] if dice.random() > b.REFUND_PARTIAL else max(1, made["amount"] * dice.randint(10,
-    60) // 100)
+    part = made["amount"] if dice.random() > b.REFUND_PARTIAL else max(1, made["amount"] * dice.randint(10, 60) // 100)
     back = refund(world, made, part, reason="requested_by_customer")
     fails = dice.random() < b.REFUND_FAILS
     world.later(world.now + 5 * b.DAY, refund_fails if fails else refund_arrives, back["id"])
@@ -137,8 +145,7 @@ def refund_by_chance(world: World, charge_id: str) -> None:
         credit_note_for_refund(world, back)
 
 
-def refund(world: World, made: Object, amount: int, *, reason: str | None = None,
-metadata: Any = None) -> Object:
+def refund(world: World, made: Object, amount: int, *, reason: str | None = None, metadata: Any = None) -> Object:
     """Give back `amount` of a charge, at once. Raises ValueError when more would be given than was taken."""
     left = made["amount"] - made["amount_refunded"]
     if not 0 < amount <= left:
@@ -150,8 +157,7 @@ metadata: Any = None) -> Object:
         destination_details={"type": "card", "card": {"type": "refund", "reference_status": "pending",
         "reference_type": "acquirer_reference_number"}},
     )  # fmt: skip
-    row = book(world, "refund", "refund", back["id"], -amount, made["currency"],
-    description="REFUND FOR CHARGE")
+    row = book(world, "refund", "refund", back["id"], -amount, made["currency"], description="REFUND FOR CHARGE")
     back["balance_transaction"] = row["id"]
     world.store.save(back)
     world.emit("refund.created", back)
@@ -176,16 +182,17 @@ def refund_arrives(world: World, id: str) -> None:
 def refund_fails(world: World, id: str) -> None:
     back = world.the(id)
     row = book(
-        world, "refund_failure", "refund_failure", id, back["amount"], back["currency"],
-        description="REFUND FAILURE"
+        world, "refund_failure", "refund_failure", id, back["amount"], back["currency"], description="REFUND FAILURE"
     )
     world.change(
-        back, "refund.failed", status="failed", failure_balance_transaction=row["id"],
-        failure_reason="expired_or_canceled_card"
+        back,
+        "refund.failed",
+        status="failed",
+        failure_balance_transaction=row["id"],
+        failure_reason="expired_or_canceled_card",
     )
     made = world.the(back["charge"])
-    world.change(made, "charge.updated", amount_refunded=made["amount_refunded"] - back["amount"],
-    refunded=False)
+    world.change(made, "charge.updated", amount_refunded=made["amount_refunded"] - back["amount"], refunded=False)
 
 
 # ---- disputes -----------------------------------------------------------------------------------------------
@@ -229,8 +236,10 @@ def dispute_answered(world: World, id: str) -> None:
     inquiry = case["status"].startswith("warning_")
     details = case["evidence_details"] | {"has_evidence": True, "submission_count": 1}
     world.change(
-        case, "charge.dispute.updated", status="warning_under_review" if inquiry else "under_review",
-        evidence_details=details
+        case,
+        "charge.dispute.updated",
+        status="warning_under_review" if inquiry else "under_review",
+        evidence_details=details,
     )
 
 
@@ -247,7 +256,6 @@ def dispute_closes(world: World, id: str) -> None:
             description=f"Chargeback reversal for {case['charge']}",
         )  # fmt: skip
         world.change(
-            case, "charge.dispute.funds_reinstated",
-            balance_transactions=[*case["balance_transactions"], dict(row)]
+            case, "charge.dispute.funds_reinstated", balance_transactions=[*case["balance_transactions"], dict(row)]
         )
     world.change(case, "charge.dispute.closed", status="won" if won else "lost")

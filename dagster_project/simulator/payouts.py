@@ -17,8 +17,7 @@ def book(
     """Add a balance transaction and move the balance, `net = amount - fee`; without `available_on` available now."""
     available = available_on is None or available_on <= world.now
     details = [
-        {"amount": fee, "application": None, "currency": currency, "description": fee_description,
-        "type": "stripe_fee"}
+        {"amount": fee, "application": None, "currency": currency, "description": fee_description, "type": "stripe_fee"}
     ]
     row = world.add(
         "balance_transaction", "txn", type=type, reporting_category=category, source=source, amount=amount,
@@ -95,8 +94,13 @@ def payout_fails(world: World, id: str) -> None:
     """The bank sends the money back days later: the payout turns failed and its amount is in the balance again."""
     payout = world.the(id)
     back = book(
-        world, "payout_failure", "payout_reversal", id, payout["amount"], payout["currency"],
-        description="PAYOUT FAILURE"
+        world,
+        "payout_failure",
+        "payout_reversal",
+        id,
+        payout["amount"],
+        payout["currency"],
+        description="PAYOUT FAILURE",
     )
     world.change(
         payout, "payout.failed", status="failed", failure_balance_transaction=back["id"],
@@ -109,8 +113,7 @@ def billing_fee(world: World) -> None:
     """Stripe's own monthly fee: its cost is in `amount`, not in `fee`."""
     for currency, amount in BILLING_FEE.items():
         if currency in world.balance:
-            book(world, "stripe_fee", "fee", "", -amount, currency,
-            description="Billing - Usage Fee")["source"] = None
+            book(world, "stripe_fee", "fee", "", -amount, currency, description="Billing - Usage Fee")["source"] = None
     world.later(world.now + 30 * DAY, billing_fee)
 
 

@@ -13,9 +13,7 @@ from dagster_project.simulator.rarities import rare_objects
 from dagster_project.simulator.world import Object, World
 
 
-def seed(
-    world: World, *, seed: int, customers: int, months: int, progress: Callable[[str], None] = print
-) -> None:
+def seed(world: World, *, seed: int, customers: int, months: int, progress: Callable[[str], None] = print) -> None:
     """Fill an empty world with `months` months that end at `business.CLOCK`, in which `customers` customers arrive."""
     meta = world.store.meta
     meta.update(seed=seed, customers=customers, months=months)
@@ -60,9 +58,19 @@ def _set_up(world: World) -> None:
     meta["account"] = account["id"]
     banks = [
         shapes.new(
-            "bank_account", world.id("ba"), account=account["id"], account_holder_name="Ledgerline Demo",
-            bank_name="STRIPE TEST BANK", account_holder_type="company", country=country, currency=currency,
-            default_for_currency=True, last4="6789", fingerprint=f"bank{currency}", status="new", metadata={},
+            "bank_account",
+            world.id("ba"),
+            account=account["id"],
+            account_holder_name="Ledgerline Demo",
+            bank_name="STRIPE TEST BANK",
+            account_holder_type="company",
+            country=country,
+            currency=currency,
+            default_for_currency=True,
+            last4="6789",
+            fingerprint=f"bank{currency}",
+            status="new",
+            metadata={},
         )
         for currency, country in (("usd", "US"), ("eur", "DE"), ("jpy", "JP"))
     ]

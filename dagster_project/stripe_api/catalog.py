@@ -1,7 +1,7 @@
 """Stripe's catalogue as data: what can be listed, how it changes, what no event announces.
 
 `catalog.yaml` has a row per object, `columns.json` the typed columns of each, `column_words.yaml` what a column means.
-Assets, tables, dbt staging, checks and tests are generated from these; nothing else in the project lists Stripe objects.
+Assets, tables, dbt staging, checks and tests are generated from these; nothing else lists Stripe objects.
 Source of the facts: Stripe's API reference, https://docs.stripe.com/api, version 2026-10-28.endive.
 """
 

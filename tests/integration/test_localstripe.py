@@ -75,7 +75,7 @@ def unreadable(report: SyncReport) -> set[str]:
     return {name for name, row in report.objects.items() if row.state in ("failed", "not_permitted")}
 
 
-def test_objects_made_through_its_api_arrive_and_what_it_cannot_serve_is_named(tmp_path: Path, localstripe: str) -> None:
+def test_objects_of_its_api_arrive_and_what_it_cannot_serve_is_named(tmp_path: Path, localstripe: str) -> None:
     client = stripe.StripeClient(KEY, base_addresses={"api": localstripe})
     made = [client.v1.customers.create({"email": f"c{n}@example.com", "name": f"Customer {n}"}) for n in range(12)]
     settings = settings_for(tmp_path, localstripe)
@@ -84,7 +84,9 @@ def test_objects_made_through_its_api_arrive_and_what_it_cannot_serve_is_named(t
     report = sync(settings, warehouse)
 
     assert rows(warehouse, "select count(*), count(distinct id) from stripe.customers") == [(12, 12)]
-    assert rows(warehouse, "select distinct account_id, livemode from stripe.customers") == [("acct_localstripe", False)]
+    assert rows(warehouse, "select distinct account_id, livemode from stripe.customers") == [
+        ("acct_localstripe", False)
+    ]
     missing = unreadable(report)
     assert {"disputes", "credit_notes", "subscription_schedules"} <= missing
     assert "customers" not in missing
