@@ -298,7 +298,7 @@ class _AccountAudit:
         line, _ = await self.client.one(row, f"{row.path}/{one}")
         body: dict[str, Any] = msgspec.json.decode(line) if line is not None else {"deleted": True}
         if body.get("deleted"):
-            return "is gone at Stripe and not deleted in the warehouse" if row.tombstone else ""
+            return "is gone at Stripe and not deleted in the warehouse"
         with self.warehouse.connect(read_only=True) as con:
             found = con.execute(
                 f"select _payload::varchar from stripe.{row.name} where account_id = ? and livemode = ? and id = ?",

@@ -21,6 +21,7 @@ class _Bucket:
     limit: float
     rate: float = 0.0
     next_at: float = 0.0
+    slowed_until: float = 0.0
 
     def __post_init__(self) -> None:
         self.rate = self.limit
@@ -32,11 +33,15 @@ class _Bucket:
         return at
 
     def slow(self, now: float) -> None:
-        self.rate = max(1.0, self.rate * 0.7)
-        self.next_at = max(self.next_at, now + 1.0)
+        # Requests that were in flight together are refused together; that is one reason to slow down, not many.
+        if now < self.slowed_until:
+            return
+        self.slowed_until = now + 1.0
+        self.rate = max(self.limit * 0.1, self.rate * 0.7)
+        self.next_at = max(self.next_at, now + 0.25)
 
     def recover(self) -> None:
-        self.rate = min(self.limit, self.rate + self.limit * 0.002)
+        self.rate = min(self.limit, self.rate + self.limit * 0.005)
 
 
 @dataclass

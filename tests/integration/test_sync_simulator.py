@@ -14,6 +14,7 @@ import stripe
 
 from dagster_project.settings import Settings
 from dagster_project.simulator import process
+from dagster_project.stripe_api import client
 from dagster_project.stripe_api.audit import audit
 from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.landing import Landing
@@ -63,16 +64,16 @@ def lived(simulator: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
     settings, warehouse = reader(simulator, tmp_path_factory.mktemp("lived"))
     first = sync(settings, warehouse)
     assert not first.problems
-    client = stripe.StripeClient("sk_simulator", base_addresses={"api": simulator})
-    customers = client.v1.customers.list({"limit": 5}).data
-    subscriptions = client.v1.subscriptions.list({"limit": 5, "status": "active"}).data
-    charge = next(c for c in client.v1.charges.list({"limit": 20}).data if c.paid and not c.refunded)
-    client.v1.customers.update(customers[0].id, {"email": "moved@example.com"})
-    client.v1.refunds.create({"charge": charge.id})
-    client.v1.subscriptions.cancel(subscriptions[1].id)
+    api = stripe.StripeClient("sk_simulator", base_addresses={"api": simulator})
+    customers = api.v1.customers.list({"limit": 5}).data
+    subscriptions = api.v1.subscriptions.list({"limit": 5, "status": "active"}).data
+    charge = next(c for c in api.v1.charges.list({"limit": 20}).data if c.paid and not c.refunded)
+    api.v1.customers.update(customers[0].id, {"email": "moved@example.com"})
+    api.v1.refunds.create({"charge": charge.id})
+    api.v1.subscriptions.cancel(subscriptions[1].id)
     assert sync(settings, warehouse).changed
     process.advance(simulator, days=1)
-    client.v1.customers.delete(customers[2].id)
+    api.v1.customers.delete(customers[2].id)
     sync(settings, warehouse)
     process.advance(simulator, days=9)
     sync(settings, warehouse)
@@ -184,8 +185,9 @@ def test_the_warehouse_comes_back_from_landing_alone(
     assert content(warehouse) == before
 
 
-def test_trouble_on_the_way_leaves_no_hole(simulator: str, tmp_path: Path) -> None:
+def test_trouble_on_the_way_leaves_no_hole(simulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors, broken connections, bodies that end early and rate limits, all at once."""
+    monkeypatch.setattr(client, "_pause", lambda tries: 0.05)
     settings, warehouse = reader(simulator, tmp_path / "troubled")
     control(
         simulator, "faults", {"error_rate": 0.1, "reset_rate": 0.05, "truncate_rate": 0.1, "endpoint_rate_limit": 30}

@@ -95,6 +95,17 @@ def test_a_429_slows_what_it_names_and_is_not_an_error(stripe: FakeStripe) -> No
     assert governor._all.rate == governor._all.limit
 
 
+def test_refusals_that_come_together_slow_down_once_and_the_pace_recovers() -> None:
+    governor = Governor()
+    for _ in range(20):
+        governor.refused("/charges", "global-rate")
+    slow = governor._all.rate
+    assert 0.5 * governor._all.limit < slow < governor._all.limit
+    for _ in range(200):
+        governor.answered("/charges")
+    assert governor._all.rate == governor._all.limit
+
+
 def test_a_429_without_reason_is_a_lock_and_changes_no_pace(stripe: FakeStripe) -> None:
     governor = Governor()
     stripe.hook = first(1, lambda: refusal(429, "lock timeout"))
