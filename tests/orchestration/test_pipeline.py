@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -211,13 +210,18 @@ def test_a_run_whose_process_was_killed_blocks_nobody(business: Business, defs: 
     assert run.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_the_error_of_the_step_reaches_the_caller_as_it_was_raised(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, STRIPE_API_KEY="sk_test_nothing", STRIPE_API_BASE="http://127.0.0.1:9")
+def test_the_error_of_the_step_reaches_the_caller_as_it_was_raised(
+    business: Business, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_args: object, **_kwargs: object) -> None:
+        raise StripeUnreachable("No connection to Stripe.", "Check the network.") from ConnectionRefusedError(111)
+
+    monkeypatch.setattr("dagster_project.stripe_api.sync.sync", unreachable)
     with pytest.raises(StripeUnreachable) as caught:
-        run_pipeline(settings, "refresh", mode="incremental")
-    assert caught.value.next_step
-    with pytest.raises(UsageError):
-        run_pipeline(settings, "refresh", mode="sideways")
+        run_pipeline(business.settings, "refresh", mode="incremental")
+    assert (caught.value.message, caught.value.next_step) == ("No connection to Stripe.", "Check the network.")
+    with pytest.raises(UsageError, match="Unknown mode 'sideways'"):
+        run_pipeline(business.settings, "refresh", mode="sideways")
 
 
 def test_a_closed_month_has_its_files_and_their_hashes(business: Business) -> None:
