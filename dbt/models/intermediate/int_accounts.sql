@@ -3,6 +3,6 @@ select
     a.livemode,
     a.name,
     a.country,
-    coalesce(nullif('{{ env_var("LEDGERLINE_CURRENCY", "") | lower }}', ''), a.default_currency) as reporting_currency,
+    coalesce(nullif('{{ var("currency") }}', ''), a.default_currency) as reporting_currency,
     a.synced_until as as_of
 from {{ source('sync', 'accounts') }} as a

@@ -25,19 +25,19 @@ sources as (
     select
         account_id,
         livemode,
-        id,
-        charge,
-        id,
-        null
+        id as source_id,
+        charge as charge_id,
+        id as refund_id,
+        null as dispute_id
     from {{ ref('stg_stripe__refunds') }}
     union all
     select
         account_id,
         livemode,
-        id,
-        charge,
-        null,
-        id
+        id as source_id,
+        charge as charge_id,
+        null as refund_id,
+        id as dispute_id
     from {{ ref('stg_stripe__disputes') }}
 ),
 
