@@ -47,7 +47,7 @@ def merge(
             f"update {table} as t "
             "set _observed_at = s._observed_at, _source = s._source, _api_version = s._api_version "
             f"from temp.{taken} as s "
-            f"where {same} and not s._differs and t._observed_at < s._observed_at"
+            f"where {same} and not s._differs and (t._observed_at < s._observed_at or t._source <> s._source)"
         )
     gone = count(
         con,
