@@ -1,11 +1,23 @@
 with items as (
-    select account_id, livemode, policy_hash, currency, month, sum(mrr_net) as mrr
+    select
+        account_id,
+        livemode,
+        policy_hash,
+        currency,
+        month,
+        sum(mrr_net) as mrr
     from {{ ref('fct_mrr_item_month') }}
     group by all
 ),
 
 totals as (
-    select account_id, livemode, policy_hash, currency, month, closing as mrr
+    select
+        account_id,
+        livemode,
+        policy_hash,
+        currency,
+        month,
+        closing as mrr
     from {{ ref('rpt_mrr_rollforward') }}
 )
 
