@@ -48,49 +48,131 @@ counted as (
         end = 'count'
 ),
 
-applied as (
+-- Each discount maps an amount x to (x * kept - off) / whole; amounts off are whole minor units per invoice.
+named as (
     select
         c.account_id,
         c.livemode,
         c.policy_hash,
         c.month,
+        c.measured_at,
         c.item_id,
-        -- several percentages multiply; hundredths of a percent keep the product whole
-        list(10000 - d.percent_hundredths) filter (where d.percent_hundredths is not null) as remaining_hundredths,
-        coalesce(sum(d.amount_off) filter (where d.currency = c.currency), 0)::hugeint as amount_off
-    from counted as c,
-        unnest(
-            list_concat(
-                coalesce(from_json(c.item_discounts, '["JSON"]'), []),
-                coalesce(from_json(c.subscription_discounts, '["JSON"]'), [])
-            )
-        ) as used (discount)
+        c.currency,
+        c.discounts_forever,
+        c.discounts_repeating,
+        coalesce(from_json(c.item_discounts, '["JSON"]'), []) as of_item,
+        coalesce(from_json(c.subscription_discounts, '["JSON"]'), []) as of_subscription
+    from counted as c
+    where json_array_length(c.item_discounts) > 0 or json_array_length(c.subscription_discounts) > 0
+),
+
+listed as (
+    select
+        *,
+        unnest(list_concat(of_item, of_subscription)) as discount,
+        generate_subscripts(list_concat(of_item, of_subscription), 1) as place
+    from named
+),
+
+maps as (
+    select
+        n.account_id,
+        n.livemode,
+        n.policy_hash,
+        n.month,
+        n.item_id,
+        n.place,
+        n.place <= len(n.of_item) as is_of_item,
+        -- percentages as reduced fractions keep the products small
+        case
+            when d.percent_hundredths is not null
+                then (10000 - d.percent_hundredths) // gcd(10000 - d.percent_hundredths, 10000)
+            else 1
+        end::hugeint as kept,
+        case
+            when d.percent_hundredths is not null then 10000 // gcd(10000 - d.percent_hundredths, 10000)
+            else 1
+        end::hugeint as whole,
+        case when d.currency = n.currency then coalesce(d.amount_off, 0) else 0 end::hugeint as amount_off
+    from listed as n
     inner join {{ ref('int_discounts') }} as d
         on
-            c.account_id = d.account_id and c.livemode = d.livemode
-            and coalesce(used.discount ->> '$.id', used.discount ->> '$') = d.discount_id
-            and d.starts_at <= c.measured_at and (d.ends_at is null or c.measured_at < d.ends_at)
+            n.account_id = d.account_id and n.livemode = d.livemode
+            and coalesce(n.discount ->> '$.id', n.discount ->> '$') = d.discount_id
+            and d.starts_at <= n.measured_at and (d.ends_at is null or n.measured_at < d.ends_at)
             and case d.duration
-                when 'forever' then c.discounts_forever = 'subtract'
-                when 'repeating' then c.discounts_repeating = 'subtract_in_force'
+                when 'forever' then n.discounts_forever = 'subtract'
+                when 'repeating' then n.discounts_repeating = 'subtract_in_force'
                 else false
             end
-    group by c.account_id, c.livemode, c.policy_hash, c.month, c.item_id
+),
+
+-- In Stripe's order: those of the item, then those of the subscription, each on what the one before left.
+applied as (
+    select
+        account_id,
+        livemode,
+        policy_hash,
+        month,
+        item_id,
+        list_reduce(
+            list(
+                {
+                    'kept': kept,
+                    'whole': whole,
+                    'off_item': case when is_of_item then amount_off else 0 end::hugeint,
+                    'off_subscription': case when is_of_item then 0 else amount_off end::hugeint
+                }
+                order by place
+            ),
+            lambda a, b: {
+                'kept': a.kept * b.kept,
+                'whole': a.whole * b.whole,
+                'off_item': a.off_item * b.kept + b.off_item * a.whole,
+                'off_subscription': a.off_subscription * b.kept + b.off_subscription * a.whole
+            }
+        ) as discount
+    from maps
+    group by account_id, livemode, policy_hash, month, item_id
 ),
 
 scaled as (
     select
         c.*,
+        coalesce(a.discount.kept, 1) as kept,
+        coalesce(a.discount.whole, 1) as whole,
+        coalesce(a.discount.off_item, 0) as off_item,
+        coalesce(a.discount.off_subscription, 0) as off_subscription,
         -- minor units times 10^12, so that up to twelve decimals stay whole
         (c.amount * 1000000)::decimal(38, 6)::hugeint * 1000000 as scaled_amount,
-        coalesce(list_product(a.remaining_hundredths)::hugeint, 1) as kept,
-        pow(10000, coalesce(len(a.remaining_hundredths), 0))::hugeint as kept_of,
-        coalesce(a.amount_off, 0) as amount_off,
-        sum(c.amount) over (
+        sum((c.amount * 1000000)::decimal(38, 6)::hugeint * 1000000) over (
             partition by c.account_id, c.livemode, c.policy_hash, c.month, c.subscription_id
-        ) as subscription_amount
+        ) as scaled_subscription
     from counted as c
     left join applied as a using (account_id, livemode, policy_hash, month, item_id)
+),
+
+divided as (
+    select
+        *,
+        gcd(
+            gcd(scaled_amount, case when off_subscription > 0 then scaled_subscription else 0 end::hugeint),
+            1000000000000::hugeint
+        ) as common
+    from scaled
+),
+
+-- amount = units / per_unit; an amount off the subscription's invoice is shared by its items: units / of_units each
+fractions as (
+    select
+        *,
+        scaled_amount // common as units,
+        1000000000000::hugeint // common as per_unit,
+        case
+            when off_subscription > 0 then greatest(scaled_subscription // common, 1)
+            else 1
+        end::hugeint as of_units
+    from divided
 )
 
 select
@@ -109,18 +191,10 @@ select
     status,
     source,
     is_exact,
-    {{ round_half_up('(scaled_amount * factor_numerator)', '(factor_denominator * 1000000000000)') }} as mrr_gross,
-    greatest(
-        0,
-        {{ round_half_up('(scaled_amount * factor_numerator * kept)', '(factor_denominator * 1000000000000 * kept_of)') }}
-        -- an amount off an invoice is shared by the items in proportion to what they cost
-        - case
-            when amount_off = 0 or subscription_amount = 0 then 0
-            else
-                {{ round_half_up(
-                    '(amount_off * amount::hugeint * factor_numerator)',
-                    '(factor_denominator * subscription_amount::hugeint)'
-                ) }}
-        end
-    )::bigint as mrr_net
-from scaled
+    {{ round_half_up('(units * factor_numerator)', '(per_unit * factor_denominator)') }} as mrr_gross,
+    {{ round_half_up(
+        '(greatest(0, units * kept * of_units - off_item * per_unit * of_units - off_subscription * units * per_unit)'
+        ~ ' * factor_numerator)',
+        '(per_unit * of_units * whole * factor_denominator)'
+    ) }} as mrr_net
+from fractions

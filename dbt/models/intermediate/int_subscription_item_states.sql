@@ -55,7 +55,11 @@ seen as (
         v.pause_behavior,
         i.price_id,
         i.quantity,
-        v.discounts as subscription_discounts,
+        -- the customer's own discount counts only where the subscription has none
+        case
+            when json_array_length(v.discounts) > 0 or c.discount is null then v.discounts
+            else json_array(c.discount)
+        end as subscription_discounts,
         i.discounts as item_discounts,
         v.ended_at,
         greatest(v.valid_from, i.valid_from) as valid_from,
@@ -72,6 +76,8 @@ seen as (
             v.account_id = i.account_id and v.livemode = i.livemode and v.subscription_id = i.subscription_id
             and i.valid_from < coalesce(v.valid_to, 'infinity'::timestamptz)
             and v.valid_from < coalesce(i.valid_to, 'infinity'::timestamptz)
+    left join {{ ref('stg_stripe__customers') }} as c
+        on v.account_id = c.account_id and v.livemode = c.livemode and v.customer_id = c.id
     left join items
         on i.account_id = items.account_id and i.livemode = items.livemode and i.item_id = items.item_id
 ),
@@ -94,7 +100,13 @@ lines as (
         l.parent ->> '$.subscription_item_details.subscription_item' as item_id,
         l.pricing ->> '$.price_details.price' as price_id,
         l.quantity,
-        l.discounts as line_discounts,
+        l.amount,
+        l.id as line_id,
+        -- `discounts` of a line are only its own; what its amounts were reduced by names those of the subscription too
+        case
+            when json_array_length(l.discount_amounts) > 0 then to_json(json_extract(l.discount_amounts, '$[*].discount'))
+            else l.discounts
+        end as line_discounts,
         to_timestamp((l.period ->> '$.start')::bigint) as period_start,
         to_timestamp((l.period ->> '$.end')::bigint) as period_end
     from {{ ref('stg_stripe__invoice_line_items') }} as l
@@ -103,6 +115,8 @@ lines as (
     where
         (l.parent ->> '$.type') = 'subscription_item_details'
         and i.status in ('paid', 'open', 'uncollectible')
+        -- the credit for the rest of a period says what was, not what is from then on
+        and not (l.amount < 0 and coalesce((l.parent ->> '$.subscription_item_details.proration')::boolean, false))
         and not l.is_deleted
 ),
 
@@ -141,7 +155,7 @@ invoiced as (
     qualify
         row_number() over (
             partition by l.account_id, l.livemode, l.item_id, l.period_start
-            order by l.period_end desc
+            order by l.period_end desc, l.amount desc, l.line_id
         ) = 1
 ),
 

@@ -73,7 +73,7 @@ with found as (
         difference,
         currency,
         'error',
-        day::timestamp at time zone 'UTC',
+        {{ starts_at('day') }},
         'The booked balance differs from what Stripe reports. Refresh; if it stays, run ledgerline audit --full.'
     from {{ ref('fct_stripe_balance_daily') }}
     where difference <> 0
