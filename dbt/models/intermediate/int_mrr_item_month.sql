@@ -125,13 +125,13 @@ applied as (
                 }
                 order by place
             ),
-            lambda a, b: {
+            (a, b) -> {
                 'kept': a.kept * b.kept,
                 'whole': a.whole * b.whole,
                 'off_item': a.off_item * b.kept + b.off_item * a.whole,
                 'off_subscription': a.off_subscription * b.kept + b.off_subscription * a.whole
             }
-        ) as discount
+        ) as mapped
     from maps
     group by account_id, livemode, policy_hash, month, item_id
 ),
@@ -139,10 +139,10 @@ applied as (
 scaled as (
     select
         c.*,
-        coalesce(a.discount.kept, 1) as kept,
-        coalesce(a.discount.whole, 1) as whole,
-        coalesce(a.discount.off_item, 0) as off_item,
-        coalesce(a.discount.off_subscription, 0) as off_subscription,
+        coalesce(struct_extract(a.mapped, 'kept'), 1) as kept,
+        coalesce(struct_extract(a.mapped, 'whole'), 1) as whole,
+        coalesce(struct_extract(a.mapped, 'off_item'), 0) as off_item,
+        coalesce(struct_extract(a.mapped, 'off_subscription'), 0) as off_subscription,
         -- minor units times 10^12, so that up to twelve decimals stay whole
         (c.amount * 1000000)::decimal(38, 6)::hugeint * 1000000 as scaled_amount,
         sum((c.amount * 1000000)::decimal(38, 6)::hugeint * 1000000) over (

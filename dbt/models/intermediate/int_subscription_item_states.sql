@@ -155,7 +155,7 @@ invoiced as (
     qualify
         row_number() over (
             partition by l.account_id, l.livemode, l.item_id, l.period_start
-            order by l.period_end desc, l.amount desc, l.line_id
+            order by l.period_end desc, l.amount desc, l.line_id asc
         ) = 1
 ),
 
