@@ -55,7 +55,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGERLINE_START", None, "Earliest `created` to load, an ISO date; default: the account's creation."),
     Setting("LEDGERLINE_TIMEZONE", "UTC", "Reporting time zone: where a month begins and ends."),
     Setting("LEDGERLINE_CURRENCY", None, "Reporting currency; default: the account's."),
-    Setting("LEDGERLINE_MRR_POLICY", "default", "default, stripe_dashboard, chartmogul, profitwell, or a path."),
+    Setting("LEDGERLINE_MRR_POLICY", "default", "How MRR is counted: `default` (dbt/seeds/metric_policies.csv)."),
     Setting("LEDGERLINE_WAREHOUSE", "file", "Where the warehouse lives: `file`."),
     Setting("LEDGERLINE_ROUTES", "dagster_project/routes", "Folder of the route files."),
     Setting("LEDGERLINE_UI_PORT", "3000", "Port of the Dagster UI that `make dev` starts."),
@@ -203,6 +203,10 @@ class Settings:
             raise SettingError(
                 f"LEDGERLINE_WAREHOUSE: {self.values['LEDGERLINE_WAREHOUSE']!r} is not there yet.",
                 "Use `file`.",
+            )
+        if self.values["LEDGERLINE_MRR_POLICY"] != "default":
+            raise SettingError(
+                f"LEDGERLINE_MRR_POLICY: {self.values['LEDGERLINE_MRR_POLICY']!r} is not there yet.", "Use `default`."
             )
         currency = self.values["LEDGERLINE_CURRENCY"]
         if currency and not re.fullmatch(r"[A-Za-z]{3}", currency):

@@ -56,6 +56,7 @@ def test_a_malformed_dotenv_names_the_line_and_never_the_value(tmp_path: Path, l
         ("LEDGERLINE_CURRENCY", "euro"),
         ("LEDGERLINE_WAREHOUSE", "lake"),
         ("LEDGERLINE_START", "soon"),
+        ("LEDGERLINE_MRR_POLICY", "chartmogul"),
         ("LEDGERLINE_UI_PORT", "99999"),
         ("STRIPE_API_BASE", "stripe"),
         ("LEDGERLINE_TIMEZOEN", "UTC"),
