@@ -184,7 +184,8 @@ async def _probe(account: Account, base: str) -> list[Finding]:
         if status == 401:
             return [Finding(f"{account.name}: key", "fail", "the key is not accepted", "Set a valid key.")]
         mode = {True: "live", False: "test"}.get(body.get("livemode"), "unknown mode")  # type: ignore[call-overload]
-        findings.append(Finding(f"{account.name}: key", "ok", f"accepted, {mode}"))
+        hint = "MRR counts live subscriptions only; the other tables are filled." if mode == "test" else ""
+        findings.append(Finding(f"{account.name}: key", "ok", f"accepted, {mode}", hint))
         if date:
             skew = abs(parsedate_to_datetime(date).timestamp() - time.time())
             simulated = "127.0.0.1" in base or "localhost" in base
