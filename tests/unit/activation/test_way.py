@@ -66,6 +66,7 @@ def test_a_second_run_plans_and_sends_nothing(shipped: World) -> None:
     assert journal.read_text() == before
 
 
+@pytest.mark.integration
 def test_the_journal_is_accepted_by_beancount_and_an_unbalanced_one_is_not(shipped: World) -> None:
     shipped.publish([], invoices="where i <= 50")
     plan(shipped.settings, shipped.engine)
