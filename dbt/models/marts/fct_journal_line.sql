@@ -1,10 +1,23 @@
 -- One entry per balance transaction, in settlement currency: clearing takes the net, fees their account, the rest the
 -- account of its reporting category; what is unknown goes to suspense, so that clearing always equals Stripe's balance.
-with posted as (
+with taxes as (
+    select
+        account_id,
+        livemode,
+        balance_transaction_id,
+        {{ total('amount') }} as tax
+    from {{ ref('fct_fee') }}
+    where type = 'tax' and line_no > 0
+    group by account_id, livemode, balance_transaction_id
+),
+
+posted as (
     select
         b.*,
+        coalesce(t.tax, 0) as tax,
         case
             when b.reporting_category = 'charge' and b.invoice_id is not null then 'accounts_receivable'
+            when b.reporting_category = 'fee' and b.dispute_id is not null then 'dispute_fees'
             else coalesce(m.other_side, 'suspense')
         end as other_side,
         case
@@ -14,6 +27,10 @@ with posted as (
         end as fee_account
     from {{ ref('fct_balance_transaction') }} as b
     left join {{ ref('reporting_category_map') }} as m using (reporting_category)
+    left join taxes as t
+        on
+            b.account_id = t.account_id and b.livemode = t.livemode
+            and b.balance_transaction_id = t.balance_transaction_id
 ),
 
 lines as (
@@ -28,7 +45,7 @@ lines as (
         *,
         2 as line_no,
         fee_account as account,
-        fee as signed
+        fee - tax as signed
     from posted
     union all
     select
@@ -36,6 +53,13 @@ lines as (
         3 as line_no,
         other_side as account,
         -amount as signed
+    from posted
+    union all
+    select
+        *,
+        4 as line_no,
+        'input_tax' as account,
+        tax as signed
     from posted
 )
 

@@ -18,16 +18,67 @@ with moved as (
     group by account_id, livemode, currency, {{ day_of('created') }}
 ),
 
+reported as (
+    select
+        account_id,
+        livemode,
+        part ->> '$.currency' as currency,
+        {{ total("case when side = 'available' then (part ->> '$.amount')::bigint end") }} as available,
+        {{ total("case when side = 'pending' then (part ->> '$.amount')::bigint end") }} as pending
+    from (
+        select
+            account_id,
+            livemode,
+            'available' as side,
+            unnest(from_json(available, '["JSON"]')) as part
+        from {{ ref('stg_stripe__balance') }}
+        union all
+        select
+            account_id,
+            livemode,
+            'pending' as side,
+            unnest(from_json(pending, '["JSON"]')) as part
+        from {{ ref('stg_stripe__balance') }}
+    )
+    group by account_id, livemode, part ->> '$.currency'
+),
+
+-- A currency belongs here when it has transactions, and also when only Stripe reports money in it.
+currencies as (
+    select
+        account_id,
+        livemode,
+        currency,
+        min(day) as first_day
+    from (
+        select
+            account_id,
+            livemode,
+            currency,
+            day
+        from moved
+        union all
+        select
+            p.account_id,
+            p.livemode,
+            p.currency,
+            {{ day_of('a.as_of') }} as day
+        from reported as p
+        inner join {{ ref('int_accounts') }} as a using (account_id, livemode)
+        where p.available <> 0 or p.pending <> 0
+    )
+    group by account_id, livemode, currency
+),
+
 days as (
     select
-        m.account_id,
-        m.livemode,
-        m.currency,
+        c.account_id,
+        c.livemode,
+        c.currency,
         a.as_of,
-        unnest(generate_series(min(m.day), {{ day_of('a.as_of') }}, interval 1 day))::date as day
-    from moved as m
+        unnest(generate_series(c.first_day, {{ day_of('a.as_of') }}, interval 1 day))::date as day
+    from currencies as c
     inner join {{ ref('int_accounts') }} as a using (account_id, livemode)
-    group by m.account_id, m.livemode, m.currency, a.as_of
 ),
 
 filled as (
@@ -55,31 +106,6 @@ running as (
             order by day
         )::bigint as closing
     from filled
-),
-
-reported as (
-    select
-        account_id,
-        livemode,
-        part ->> '$.currency' as currency,
-        {{ total("case when side = 'available' then (part ->> '$.amount')::bigint end") }} as available,
-        {{ total("case when side = 'pending' then (part ->> '$.amount')::bigint end") }} as pending
-    from (
-        select
-            account_id,
-            livemode,
-            'available' as side,
-            unnest(from_json(available, '["JSON"]')) as part
-        from {{ ref('stg_stripe__balance') }}
-        union all
-        select
-            account_id,
-            livemode,
-            'pending' as side,
-            unnest(from_json(pending, '["JSON"]')) as part
-        from {{ ref('stg_stripe__balance') }}
-    )
-    group by account_id, livemode, part ->> '$.currency'
 ),
 
 in_transit as (
@@ -113,10 +139,14 @@ select
     r.payouts,
     r.closing,
     coalesce(t.in_transit, 0)::bigint as in_transit,
-    case when r.is_last then p.available end as available,
-    case when r.is_last then p.pending end as pending,
-    case when r.is_last then p.available + p.pending end as stripe_reported,
-    case when r.is_last then r.closing - (p.available + p.pending) end as difference
+    -- a currency that Stripe's balance leaves out has no money there; null means that the balance was not read
+    case when r.is_last and b.id is not null then coalesce(p.available, 0) end::bigint as available,
+    case when r.is_last and b.id is not null then coalesce(p.pending, 0) end::bigint as pending,
+    case when r.is_last and b.id is not null then coalesce(p.available + p.pending, 0) end::bigint as stripe_reported,
+    case
+        when r.is_last and b.id is not null then r.closing - coalesce(p.available + p.pending, 0)
+    end::bigint as difference
 from running as r
+left join {{ ref('stg_stripe__balance') }} as b using (account_id, livemode)
 left join reported as p using (account_id, livemode, currency)
 left join in_transit as t using (account_id, livemode, currency, day)
