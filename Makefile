@@ -42,7 +42,7 @@ format: install ## rewrite in the project's format
 	@$(BIN)/ruff check --fix -q dagster_project tests dbt
 	@$(BIN)/ruff format dagster_project tests dbt
 
-docs: install ## dbt's documentation of every table and column, as one page in dbt/target
+docs: install ## dbt's documentation of every table and column, as one page
 	@$(BIN)/ledgerline docs
 
 lock: ## requirements.lock anew from pyproject.toml: hashes, no index URL

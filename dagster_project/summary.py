@@ -194,6 +194,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "objects": objects,
         "exceptions": exceptions,
         "balance": ties,
+        "exponents": exponents(settings),
         "effects": effects,
     }
 
@@ -212,9 +213,13 @@ def show_status(report: dict[str, Any]) -> None:
         mode = "live" if account["livemode"] else "test"
         say(f"  {account['account_id']} {mode}, read until {account['synced_until']:%Y-%m-%d %H:%M} UTC")
     say("\nBalance")
+    places = report["exponents"]
     table(
-        ("currency", "booked", "Stripe says", "difference"),
-        [(r["currency"].upper(), r["closing"], r["stripe_reported"], r["difference"]) for r in report["balance"]],
+        ("booked", "Stripe says", "difference"),
+        [
+            tuple(money(r[column], r["currency"], places) for column in ("closing", "stripe_reported", "difference"))
+            for r in report["balance"]
+        ],
     )
     if report["objects"]:
         say("\nObjects that could not be read")

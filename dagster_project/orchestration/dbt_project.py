@@ -6,6 +6,7 @@ Does not belong here: assets (models.py) and SQL (dbt/). https://docs.dagster.io
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
@@ -100,6 +101,26 @@ def ensure_manifest(settings: Settings) -> Path:
                 raise LedgerlineError(f"The dbt project does not parse: {words}", "Correct the file that dbt names.")
             manifest.touch()
     return manifest
+
+
+def _fingerprint(settings: Settings) -> str:
+    """What decides the models besides their rows: time zone, currency and the project's own files."""
+    digest = hashlib.sha256(f"{settings.timezone}|{settings['LEDGERLINE_CURRENCY']}".encode())
+    for path in sorted(DBT_FOLDER.rglob("*")):
+        if path.suffix in _SOURCES and path.is_file() and path.relative_to(DBT_FOLDER).parts[0] != "target":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def remember_build(settings: Settings) -> None:
+    """Note how the models were built that just passed."""
+    (target(settings) / "built").write_text(_fingerprint(settings), encoding="utf-8")
+
+
+def built_as_now(settings: Settings) -> bool:
+    """Whether the last build had the same time zone, currency and SQL as now."""
+    note = target(settings) / "built"
+    return note.exists() and note.read_text(encoding="utf-8") == _fingerprint(settings)
 
 
 def _fresh(manifest: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dagster_project.errors import UsageError
+from dagster_project.errors import UsageError, WarehouseError
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.settings import Settings
@@ -142,18 +142,24 @@ def _blame_accounts(settings: Settings, report: "SyncReport", name: str) -> None
 
 def _already_published(ledgerline: Pipeline, version: int) -> bool:
     """Whether readers see models of this load already; a run that died after dbt has built but not published."""
+    from dagster_project.orchestration.dbt_project import built_as_now
     from dagster_project.warehouse.connection import open_file
-    from dagster_project.warehouse.publish import current
+    from dagster_project.warehouse.publish import current, untouched
     from dagster_project.warehouse.state import built_version
 
     with ledgerline.warehouse.connect(read_only=True) as con:
         if built_version(con) != version:
             return False
-    publication = current(ledgerline.warehouse)
-    if publication is None:
+    if not built_as_now(ledgerline.settings):
         return False
-    with open_file(Path(publication.path), read_only=True) as con:
-        return built_version(con) == version
+    try:
+        publication = current(ledgerline.warehouse)
+        if publication is None or not untouched(publication):
+            return False
+        with open_file(Path(publication.path), read_only=True, wait=0) as con:
+            return built_version(con) == version
+    except WarehouseError:  # somebody holds it open for writing: a new version frees the readers
+        return False
 
 
 @dataclass(frozen=True)

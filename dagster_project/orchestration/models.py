@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
-from dagster_project.orchestration.dbt_project import Dbt, project, target, told
+from dagster_project.orchestration.dbt_project import Dbt, project, remember_build, target, told
 from dagster_project.orchestration.extract import OWNERS, RunLog
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
@@ -80,6 +80,7 @@ def build_models(settings: Settings, manifest: Path) -> dg.AssetsDefinition:
         if not context.is_subset:
             with ledgerline.warehouse.connect() as con:
                 mark_built(con, version)
+            remember_build(ledgerline.settings)
 
     return models
 

@@ -40,8 +40,9 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
 
     Raises StorageError when there is no room or right to write; the version that readers have stays as it is.
     """
-    before = current(warehouse)
-    number = max((before.number if before else 0), *_numbers(warehouse), 0) + 1
+    # By names alone: whoever holds the present version open for writing must not hold up the next one.
+    before = warehouse.published.resolve().parent.name if warehouse.published.exists() else "none"
+    number = max(_numbers(warehouse), default=0) + 1
     folder = warehouse.versions / str(number)
     unfinished = warehouse.versions / f".{number}.tmp"
     try:
@@ -56,6 +57,7 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
             _record(con, publication)
         with open_file(target, read_only=True) as con:
             con.execute("select number from ops.publication").fetchone()
+        target.chmod(0o444)  # a client that forgets read_only must not lock or change what others read
         _sync(target)
         unfinished.rename(folder)
         unfinished = folder
@@ -68,8 +70,7 @@ def publish(warehouse: Warehouse, *, data_until: datetime) -> Publication:
         shutil.rmtree(unfinished, ignore_errors=True)
         cause = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
         raise StorageError(
-            f"Version {number} could not be published: {cause}. "
-            f"Readers keep version {before.number if before else 'none'}.",
+            f"Version {number} could not be published: {cause}. Readers keep version {before}.",
             "Free some space or give this user the right to write, then run `ledgerline refresh`.",
         ) from error
     except BaseException:
@@ -95,6 +96,11 @@ def current(warehouse: Warehouse) -> Publication | None:
     if row is None:
         return None
     return Publication(int(row[0]), path, row[1], row[2], row[3])
+
+
+def untouched(publication: Publication) -> bool:
+    """False when somebody wrote to the published file afterwards (the superuser may, in spite of its mode)."""
+    return publication.path.stat().st_mtime <= publication.published_at.timestamp() + 60
 
 
 @contextmanager

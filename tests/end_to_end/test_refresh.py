@@ -133,3 +133,25 @@ def test_status_shows_age_ties_and_exits_zero(business: Ledgerline) -> None:
     assert report["publication"]["number"] == version(business)
     assert report["balance"] and all(row["difference"] == 0 for row in report["balance"])
     assert Path(report["publication"]["path"]).is_file()
+
+
+def test_another_time_zone_builds_and_publishes_again_without_news_from_stripe(business: Ledgerline) -> None:
+    before = version(business)
+    done = business("refresh", LEDGERLINE_TIMEZONE="Asia/Tokyo")
+    assert done.returncode == 0, done.stderr
+    assert version(business) == before + 1
+    assert business("refresh").returncode == 0
+    assert version(business) == before + 2
+
+
+def test_a_client_that_forgot_read_only_does_not_hold_up_the_next_version(business: Ledgerline) -> None:
+    before = version(business)
+    held = duckdb.connect(str((business.data_dir / "warehouse.duckdb").resolve()))
+    try:
+        process.advance(business.base_url, days=1)
+        done = business("refresh")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert version(business) == before + 1
+    finally:
+        held.close()
+    assert (business.data_dir / "warehouse.duckdb").resolve().stat().st_mode & 0o222 == 0
