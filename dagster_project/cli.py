@@ -241,7 +241,7 @@ def simulator(
     """Serve the local Stripe in the foreground."""
     if context.invoked_subcommand:
         return 0
-    from dagster_project.simulator.server import serve
+    from dagster_project.simulator.http.server import serve
 
     settings = Settings.load()
     serve(

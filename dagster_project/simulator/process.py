@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster_project.errors import LedgerlineError, StripeUnreachable
-from dagster_project.simulator.server import ALREADY_RUNS, port_in_use
+from dagster_project.simulator.http.server import ALREADY_RUNS, port_in_use
 
 _POLL_S = 0.05
 _STOP_S = 10.0
@@ -111,7 +111,7 @@ def _start(
     timeout: float,
     on_line: Callable[[str], None],
 ) -> SimulatorHandle:
-    command = [sys.executable, "-m", "dagster_project.simulator.server", "--data-dir", str(data_dir)]
+    command = [sys.executable, "-m", "dagster_project.simulator.http.server", "--data-dir", str(data_dir)]
     for name, value in (("port", port), ("seed", seed), ("customers", customers), ("months", months)):
         if value is not None:
             command += [f"--{name}", str(value)]

@@ -17,10 +17,10 @@ import pytest
 import stripe
 import uvicorn
 
-from dagster_project.simulator.seed import seed
-from dagster_project.simulator.server import Options, create_app, server_options
-from dagster_project.simulator.store import Store
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine.seed import seed
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http.server import Options, create_app, server_options
 
 
 @dataclass

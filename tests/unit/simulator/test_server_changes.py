@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import stripe
 
-from dagster_project.simulator.seed import seed
-from dagster_project.simulator.store import Store
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine.seed import seed
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.world import World
 
 DAY = 86_400
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import stripe
 
-from dagster_project.simulator.endpoints import listings
+from dagster_project.simulator.http.endpoints import listings
 from dagster_project.stripe_api.catalog import CATALOGUE
 
 

@@ -88,7 +88,7 @@ def test_one_that_somebody_else_is_starting_is_waited_for(data_dir):
     command = [
         sys.executable,
         "-m",
-        "dagster_project.simulator.server",
+        "dagster_project.simulator.http.server",
         "--data-dir",
         str(data_dir),
         "--customers",
@@ -129,7 +129,7 @@ def test_a_taken_port_is_named(data_dir):
 
 def test_a_second_server_of_the_same_data_is_refused(data_dir):
     process.ensure_running(data_dir, **SMALL)
-    command = [sys.executable, "-m", "dagster_project.simulator.server", "--data-dir", str(data_dir)]
+    command = [sys.executable, "-m", "dagster_project.simulator.http.server", "--data-dir", str(data_dir)]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
     assert "already runs" in second.stderr

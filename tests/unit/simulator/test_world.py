@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from dagster_project.simulator import business
-from dagster_project.simulator.payouts import balance_object
-from dagster_project.simulator.seed import seed
-from dagster_project.simulator.store import Store
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine import business
+from dagster_project.simulator.engine.payouts import balance_object
+from dagster_project.simulator.engine.seed import seed
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.world import World
 
 Object = dict[str, Any]
 EVERYTHING = 10**6
@@ -247,7 +247,7 @@ def test_a_running_subscription_is_inside_its_periods_and_was_billed_for_each(wo
 def test_the_end_of_the_month_is_an_anchor_too() -> None:
     from datetime import UTC, datetime
 
-    from dagster_project.simulator.subscriptions import after
+    from dagster_project.simulator.engine.subscriptions import after
 
     anchor = int(datetime(2026, 1, 31, 9, tzinfo=UTC).timestamp())
     edges, at = [], anchor

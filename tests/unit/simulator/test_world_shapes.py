@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from dagster_project.simulator import business
-from dagster_project.simulator.payouts import balance_object
-from dagster_project.simulator.seed import seed
-from dagster_project.simulator.store import Store
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine import business
+from dagster_project.simulator.engine.payouts import balance_object
+from dagster_project.simulator.engine.seed import seed
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.world import World
 
 _DEFAULT = Path(__file__).parents[3] / "../shared/reference/stripe/schemas.json"
 _DEFINITIONS = {"external_account": "bank_account"}  # kinds that are named otherwise than their objects

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dagster_project.simulator.api import Api
-from dagster_project.simulator.api_errors import ApiError, missing, required_parameter
-from dagster_project.simulator.faults import Faults, from_mapping
+from dagster_project.simulator.http.api import Api
+from dagster_project.simulator.http.api_errors import ApiError, missing, required_parameter
+from dagster_project.simulator.http.faults import Faults, from_mapping
 
 DAY = 86_400
 
@@ -94,7 +94,7 @@ def instant(moment: int) -> datetime:
 
 def dispute_for(api: Api, charge: dict[str, Any]) -> None:
     """Open a dispute over a charge now."""
-    from dagster_project.simulator.payments import dispute_opens
+    from dagster_project.simulator.engine.payments import dispute_opens
 
     dispute_opens(api.account.world, charge["id"])
 

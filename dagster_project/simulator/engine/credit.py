@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dagster_project.simulator import shapes
-from dagster_project.simulator.world import Object, World, action
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.world import Object, World, action
 
 
 def credit(world: World, customer: Object, amount: int, kind: str, invoice: str | None = None) -> Object:

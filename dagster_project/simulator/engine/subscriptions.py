@@ -9,9 +9,9 @@ from calendar import monthrange
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator import shapes
-from dagster_project.simulator.world import Object, World, action
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.world import Object, World, action
 
 ENDED = ("canceled", "incomplete_expired")
 

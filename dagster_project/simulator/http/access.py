@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from dagster_project.simulator.api_errors import ApiError
+from dagster_project.simulator.http.api_errors import ApiError
 
 
 def key_of(headers: Mapping[str, str]) -> str:

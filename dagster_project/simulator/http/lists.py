@@ -12,17 +12,17 @@ from urllib.parse import quote
 
 import msgspec
 
-from dagster_project.simulator import forms
-from dagster_project.simulator.api_errors import (
+from dagster_project.simulator.engine.store import INDEXED, Store
+from dagster_project.simulator.http import forms
+from dagster_project.simulator.http.api_errors import (
     ApiError,
     invalid_parameter,
     missing,
     required_parameter,
     unknown_parameter,
 )
-from dagster_project.simulator.endpoints import Listing
-from dagster_project.simulator.forms import Params
-from dagster_project.simulator.store import INDEXED, Store
+from dagster_project.simulator.http.endpoints import Listing
+from dagster_project.simulator.http.forms import Params
 
 Object = dict[str, Any]
 Predicate = Callable[[Object], bool]

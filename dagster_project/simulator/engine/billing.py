@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator import shapes
-from dagster_project.simulator.collection import collect, finalize, finalize_draft
-from dagster_project.simulator.invoices import amount_of, draft, period_lines, pricing, product_name
-from dagster_project.simulator.subscriptions import (
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.collection import collect, finalize, finalize_draft
+from dagster_project.simulator.engine.invoices import amount_of, draft, period_lines, pricing, product_name
+from dagster_project.simulator.engine.subscriptions import (
     add_item,
     apply_coupon,
     end_subscription,
@@ -23,7 +23,7 @@ from dagster_project.simulator.subscriptions import (
     save,
     update,
 )
-from dagster_project.simulator.world import Object, World, action
+from dagster_project.simulator.engine.world import Object, World, action
 
 
 def subscribe(

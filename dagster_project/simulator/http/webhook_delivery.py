@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from dagster_project.simulator.store import Store
+from dagster_project.simulator.engine.store import Store
 
 Object = dict[str, Any]
 CONCURRENCY = 8

@@ -22,13 +22,13 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from dagster_project.errors import LedgerlineError, PortInUse
-from dagster_project.simulator import control
-from dagster_project.simulator import seed as history
-from dagster_project.simulator.api import Api
-from dagster_project.simulator.faults import Faults, from_mapping
-from dagster_project.simulator.routes import Account
-from dagster_project.simulator.store import Store
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine import seed as history
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http import control
+from dagster_project.simulator.http.api import Api
+from dagster_project.simulator.http.faults import Faults, from_mapping
+from dagster_project.simulator.http.routes import Account
 
 ALREADY_RUNS = "already runs"
 DEFAULTS = {"seed": 7, "customers": 1500, "months": 24}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from dagster_project.simulator.business import BILLING_FEE, DAY, PAYOUT_FAILS
-from dagster_project.simulator.world import Object, World, action
+from dagster_project.simulator.engine.business import BILLING_FEE, DAY, PAYOUT_FAILS
+from dagster_project.simulator.engine.world import Object, World, action
 
 
 def book(

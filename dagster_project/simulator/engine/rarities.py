@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator import shapes
-from dagster_project.simulator.payments import dispute_opens
-from dagster_project.simulator.payouts import book
-from dagster_project.simulator.world import API_VERSION, World
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.payments import dispute_opens
+from dagster_project.simulator.engine.payouts import book
+from dagster_project.simulator.engine.world import API_VERSION, World
 
 
 def rare_objects(world: World) -> None:

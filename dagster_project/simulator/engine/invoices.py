@@ -7,10 +7,10 @@ https://docs.stripe.com/products-prices/pricing-models
 
 from __future__ import annotations
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator import shapes
-from dagster_project.simulator.subscriptions import drop_discounts, update
-from dagster_project.simulator.world import Object, World
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.subscriptions import drop_discounts, update
+from dagster_project.simulator.engine.world import Object, World
 
 
 def draft(world: World, sub: Object, reason: str, lines: list[Object]) -> Object:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from dagster_project.simulator.api_errors import ApiError, invalid_parameter, required_parameter, unknown_parameter
+from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, required_parameter, unknown_parameter
 
 Params = dict[str, Any]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator import forms
-from dagster_project.simulator.api_errors import ApiError, invalid_parameter, required_parameter
-from dagster_project.simulator.changes import the
-from dagster_project.simulator.forms import Params
-from dagster_project.simulator.world import World
+from dagster_project.simulator.calls.changes import the
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http import forms
+from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, required_parameter
+from dagster_project.simulator.http.forms import Params
 
 Object = dict[str, Any]
 

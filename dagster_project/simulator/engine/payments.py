@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator import shapes
-from dagster_project.simulator.credit import credit_note_for_refund
-from dagster_project.simulator.payouts import book
-from dagster_project.simulator.world import Object, World, action
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.credit import credit_note_for_refund
+from dagster_project.simulator.engine.payouts import book
+from dagster_project.simulator.engine.world import Object, World, action
 
 
 def card(world: World, customer: Object) -> Object:

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator import billing, forms, payments
-from dagster_project.simulator.api_errors import ApiError, invalid_parameter, missing, required_parameter
-from dagster_project.simulator.forms import Params
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine import billing, payments
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http import forms
+from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing, required_parameter
+from dagster_project.simulator.http.forms import Params
 
 Object = dict[str, Any]
 _CUSTOMER_TEXTS = ("name", "email", "description", "phone")

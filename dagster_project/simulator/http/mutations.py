@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project.simulator import catalogue_changes, changes, webhook_endpoints
-from dagster_project.simulator.forms import Params
-from dagster_project.simulator.world import World
+from dagster_project.simulator.calls import catalogue_changes, changes, webhook_endpoints
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http.forms import Params
 
 Run = Callable[[World, list[str], Params], dict[str, Any]]
 

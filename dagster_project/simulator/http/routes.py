@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator import expand, lists, mutations
-from dagster_project.simulator.api_errors import missing, unknown_parameter
-from dagster_project.simulator.endpoints import Listing, Router, listings
-from dagster_project.simulator.forms import Params
-from dagster_project.simulator.payouts import balance_object
-from dagster_project.simulator.store import Store
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine.payouts import balance_object
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http import expand, lists, mutations
+from dagster_project.simulator.http.api_errors import missing, unknown_parameter
+from dagster_project.simulator.http.endpoints import Listing, Router, listings
+from dagster_project.simulator.http.forms import Params
 
 Object = dict[str, Any]
 _encode = msgspec.json.Encoder().encode

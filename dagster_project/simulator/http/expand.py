@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator import forms, lists
-from dagster_project.simulator.api_errors import ApiError
-from dagster_project.simulator.forms import Params
-from dagster_project.simulator.store import Store
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.http import forms, lists
+from dagster_project.simulator.http.api_errors import ApiError
+from dagster_project.simulator.http.forms import Params
 
 Object = dict[str, Any]
 LEVELS = 4

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator import shapes
-from dagster_project.simulator.billing import subscribe
-from dagster_project.simulator.collection import finalize_draft
-from dagster_project.simulator.credit import gives_credit
-from dagster_project.simulator.invoices import one_off, pricing
-from dagster_project.simulator.payments import card
-from dagster_project.simulator.world import Object, World, action
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.billing import subscribe
+from dagster_project.simulator.engine.collection import finalize_draft
+from dagster_project.simulator.engine.credit import gives_credit
+from dagster_project.simulator.engine.invoices import one_off, pricing
+from dagster_project.simulator.engine.payments import card
+from dagster_project.simulator.engine.world import Object, World, action
 
 
 @action

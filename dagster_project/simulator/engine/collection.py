@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator.credit import credit, payment_id
-from dagster_project.simulator.payments import charge, intent
-from dagster_project.simulator.subscriptions import ENDED, end_subscription, update
-from dagster_project.simulator.world import Object, World, action
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine.credit import credit, payment_id
+from dagster_project.simulator.engine.payments import charge, intent
+from dagster_project.simulator.engine.subscriptions import ENDED, end_subscription, update
+from dagster_project.simulator.engine.world import Object, World, action
 
 
 @action

@@ -17,12 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dagster_project.simulator import access, forms, ids
-from dagster_project.simulator.api_errors import ApiError, unknown_url
-from dagster_project.simulator.faults import Dice, Faults, Limiter
-from dagster_project.simulator.idempotency import Replays
-from dagster_project.simulator.routes import Account, Call, Endpoint, router
-from dagster_project.simulator.webhook_delivery import Deliverer
+from dagster_project.simulator.engine import ids
+from dagster_project.simulator.http import access, forms
+from dagster_project.simulator.http.api_errors import ApiError, unknown_url
+from dagster_project.simulator.http.faults import Dice, Faults, Limiter
+from dagster_project.simulator.http.idempotency import Replays
+from dagster_project.simulator.http.routes import Account, Call, Endpoint, router
+from dagster_project.simulator.http.webhook_delivery import Deliverer
 
 API_VERSION = "2026-10-28.endive"
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator import forms, ids
-from dagster_project.simulator.api_errors import ApiError, missing
-from dagster_project.simulator.forms import Params
-from dagster_project.simulator.webhook_delivery import is_loopback
-from dagster_project.simulator.world import World
+from dagster_project.simulator.engine import ids
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http import forms
+from dagster_project.simulator.http.api_errors import ApiError, missing
+from dagster_project.simulator.http.forms import Params
+from dagster_project.simulator.http.webhook_delivery import is_loopback
 
 Object = dict[str, Any]
 _PARAMETERS = ("url", "enabled_events", "description", "metadata")

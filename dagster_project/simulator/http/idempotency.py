@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dagster_project.simulator.api_errors import ApiError
-from dagster_project.simulator.store import Store
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.http.api_errors import ApiError
 
 _KEPT = 10_000
 _MAX_KEY = 255

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from dagster_project.simulator import business as b
-from dagster_project.simulator import shapes
-from dagster_project.simulator.arrivals import day_begins, weight
-from dagster_project.simulator.payouts import billing_fee, day_ends
-from dagster_project.simulator.rarities import rare_objects
-from dagster_project.simulator.world import Object, World
+from dagster_project.simulator.engine import business as b
+from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.arrivals import day_begins, weight
+from dagster_project.simulator.engine.payouts import billing_fee, day_ends
+from dagster_project.simulator.engine.rarities import rare_objects
+from dagster_project.simulator.engine.world import Object, World
 
 
 def seed(world: World, *, seed: int, customers: int, months: int, progress: Callable[[str], None] = print) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from dagster_project.simulator.api_errors import ApiError
+from dagster_project.simulator.http.api_errors import ApiError
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator import business, ids, shapes
-from dagster_project.simulator.store import Store
+from dagster_project.simulator.engine import business, ids, shapes
+from dagster_project.simulator.engine.store import Store
 
 Object = dict[str, Any]
 API_VERSION = "2026-10-28.endive"

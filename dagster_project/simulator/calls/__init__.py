@@ -1,0 +1,1 @@
+"""What callers change: Stripe's parameters, refusals and answers; one module per kind of object."""

@@ -1,0 +1,1 @@
+"""The simulated business: its objects, its clock, its billing rules."""
