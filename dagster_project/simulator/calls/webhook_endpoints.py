@@ -5,67 +5,48 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.simulator.engine import ids
-from dagster_project.simulator.engine.world import World
-from dagster_project.simulator.http import forms
-from dagster_project.simulator.http.api_errors import ApiError, missing
-from dagster_project.simulator.http.forms import Params
+from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.http.api_errors import ApiError
+from dagster_project.simulator.http.parameters import merged
 from dagster_project.simulator.http.webhook_delivery import is_loopback
 
-Object = dict[str, Any]
-_PARAMETERS = ("url", "enabled_events", "description", "metadata")
+Params = dict[str, Any]
 
 
-def create(world: World, path_ids: list[str], params: Params) -> Object:
+def create(world: World, params: Params) -> Object:
     """A new endpoint; its signing secret is in this answer only."""
-    forms.only(params, *_PARAMETERS, "api_version", "connect", required=("enabled_events", "url"))
     _check(params)
     made = world.add(
-        "webhook_endpoint", "we", status="enabled", url=forms.text(params, "url"),
-        enabled_events=forms.texts(params, "enabled_events"), description=forms.text(params, "description"),
-        api_version=forms.text(params, "api_version"), metadata=forms.metadata({}, params),
+        "webhook_endpoint", "we", status="enabled", url=params["url"], enabled_events=params["enabled_events"],
+        description=params.get("description"), api_version=params.get("api_version"),
+        metadata=params.get("metadata", {}),
     )  # fmt: skip
     secret = ids.make(world.seed, "whsec", world.number("whsec"))
-    world.store.meta.setdefault("webhook_secrets", {})[made["id"]] = secret
+    world.meta.setdefault("webhook_secrets", {})[made["id"]] = secret
     return {**made, "secret": secret}
 
 
-def update(world: World, path_ids: list[str], params: Params) -> Object:
-    forms.only(params, *_PARAMETERS, "disabled")
-    endpoint = _the(world, path_ids[0])
+def update(world: World, params: Params, endpoint: Object) -> Object:
     _check(params)
-    if "url" in params:
-        endpoint["url"] = forms.text(params, "url")
-    if "enabled_events" in params:
-        endpoint["enabled_events"] = forms.texts(params, "enabled_events")
-    if "description" in params:
-        endpoint["description"] = forms.text(params, "description") or None
-    if "disabled" in params:
-        endpoint["status"] = "disabled" if forms.boolean(params["disabled"], "disabled") else "enabled"
-    endpoint["metadata"] = forms.metadata(endpoint["metadata"], params)
-    world.store.save(endpoint)
-    return endpoint
+    changes = {**params}
+    if "disabled" in changes:
+        changes["status"] = "disabled" if changes.pop("disabled") else "enabled"
+    if "metadata" in changes:
+        changes["metadata"] = merged(endpoint["metadata"], changes["metadata"])
+    return world.change(endpoint, None, **changes)
 
 
-def delete(world: World, path_ids: list[str], params: Params) -> Object:
-    forms.only(params)
-    id = _the(world, path_ids[0])["id"]
-    tombstone = {"id": id, "object": "webhook_endpoint", "deleted": True}
-    world.store.delete(id, tombstone)
-    world.store.meta["webhook_secrets"].pop(id, None)
+def delete(world: World, params: Params, endpoint: Object) -> Object:
+    tombstone = {"id": endpoint["id"], "object": "webhook_endpoint", "deleted": True}
+    world.store.delete(endpoint["id"], tombstone)
+    world.meta["webhook_secrets"].pop(endpoint["id"], None)
     return tombstone
 
 
-def _the(world: World, id: str) -> Object:
-    found = world.store.get(id, "webhook_endpoint")
-    if found is None or found.get("deleted"):
-        raise missing("webhook_endpoint", id)
-    return found
-
-
 def _check(params: Params) -> None:
-    if "enabled_events" in params and not all(forms.texts(params, "enabled_events")):
+    if "enabled_events" in params and not all(params["enabled_events"]):
         raise ApiError(400, "Invalid array: enabled_events", param="enabled_events")
-    if "url" in params and not is_loopback(forms.text(params, "url") or ""):
+    if "url" in params and not is_loopback(params["url"] or ""):
         raise ApiError(
             400,
             "Invalid URL: the simulator delivers to this machine only, so the host must be a loopback address such as "

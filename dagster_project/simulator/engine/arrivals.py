@@ -20,7 +20,7 @@ def day_begins(world: World, day: int) -> None:
     """Plan the day's arrivals, so that over the seeded months as many arrive as asked for."""
     meta = world.store.meta
     days = max(1, (b.CLOCK - meta["began"]) // b.DAY)
-    meta["taken"] += meta["customers"] * weight(day, days, world.now) / meta["weight"]
+    meta["taken"] += meta["customers"] * weight(world.business, day, days, world.now) / meta["weight"]
     while meta["arrived"] + 1 <= meta["taken"]:
         meta["arrived"] += 1
         at = world.now + world.chance("arrives", meta["arrived"]).randint(0, b.DAY - 3600)
@@ -28,22 +28,24 @@ def day_begins(world: World, day: int) -> None:
     world.later(world.now + b.DAY, day_begins, day + 1)
 
 
-def weight(day: int, days: int, at: int) -> float:
+def weight(business: type[b.Saas], day: int, days: int, at: int) -> float:
     """How many customers arrive on a day, relative to other days: growth, season, weekday."""
     moment = datetime.fromtimestamp(at, UTC)
-    return float(b.GROWTH ** (day / days) * b.SEASON[moment.month] * (0.5 if moment.weekday() >= 5 else 1.2))
+    return float(
+        business.growth ** (day / days) * business.season[moment.month] * (0.5 if moment.weekday() >= 5 else 1.2)
+    )
 
 
 @action
 def arrives(world: World, number: int) -> None:
     """A new customer with a card, who subscribes at once."""
     dice = world.chance("customer", number)
-    currency = dice.choices(list(b.CURRENCIES), list(b.CURRENCIES.values()))[0]
+    currency = dice.choices(list(world.business.currencies), list(world.business.currencies.values()))[0]
     customer = create_customer(world, dice, currency)
     method = card(world, customer)
     settings = customer["invoice_settings"] | {"default_payment_method": method["id"]}
     world.change(customer, "customer.updated", invoice_settings=settings)
-    if dice.random() < b.SET_UP_FIRST:
+    if dice.random() < world.business.set_up_first:
         setup = world.add(
             "setup_intent", "seti", customer=customer["id"], payment_method=method["id"],
             payment_method_types=["card"], status="succeeded", usage="off_session", metadata={},
@@ -51,18 +53,18 @@ def arrives(world: World, number: int) -> None:
         world.emit("setup_intent.created", setup)
         world.emit("setup_intent.succeeded", setup)
     coupon = None
-    if dice.random() < b.COUPON:
-        names = [row[0] for row in b.COUPONS if row[2] is None or currency == "usd"]
+    if dice.random() < world.business.coupon:
+        names = [row[0] for row in world.business.coupons if row[2] is None or currency == "usd"]
         coupon = world.the(dice.choice(names), "coupon")
-    trial = b.TRIAL_DAYS if dice.random() < b.TRIAL else 0
+    trial = world.business.trial_days if dice.random() < world.business.trial else 0
     items = _basket(world, dice, currency)
     sub = subscribe(world, customer, items, method=method["id"], trial_days=trial, coupon=coupon)
-    if dice.random() < b.CHECKOUT and sub["status"] != "incomplete":
+    if dice.random() < world.business.checkout and sub["status"] != "incomplete":
         _checked_out(world, customer, sub)
     for share, days, follows in (
-        (b.CREDIT, (5, 200), gives_credit),
-        (b.ONBOARDING, (2, 60), is_onboarded),
-        (b.SECOND, (20, 300), subscribes_again),
+        (world.business.credit, (5, 200), gives_credit),
+        (world.business.onboarding, (2, 60), is_onboarded),
+        (world.business.second, (20, 300), subscribes_again),
     ):  # fmt: skip
         if dice.random() < share:
             world.later(world.now + dice.randint(*days) * b.DAY, follows, customer["id"])
@@ -71,16 +73,16 @@ def arrives(world: World, number: int) -> None:
 def _basket(world: World, dice: Any, currency: str) -> list[tuple[Object, int | None]]:
     """What a customer subscribes to: (price, quantity or None when metered)."""
     prices = world.store.meta["prices"]
-    interval = "year" if dice.random() < b.YEARLY else "month"
-    plan = dice.choices(list(b.PLANS), [share for _, share in b.PLANS.values()])[0]
+    interval = "year" if dice.random() < world.business.yearly else "month"
+    plan = dice.choices(list(world.business.plans), [share for _, share in world.business.plans.values()])[0]
     items: list[tuple[Object, int | None]] = [
         (world.the(prices[f"{plan}/{currency}/{interval}"], "price"), 1 + int(dice.expovariate(1 / 3)))
     ]
-    if dice.random() < b.WITH_STORAGE:
+    if dice.random() < world.business.with_storage:
         items.append((world.the(prices[f"Extra storage/{currency}/{interval}"], "price"), dice.randint(1, 40)))
-    if plan == "Business" and interval == "month" and dice.random() < b.METERED:
+    if plan == "Business" and interval == "month" and dice.random() < world.business.metered:
         items.append((world.the(prices[f"API calls/{currency}/month"], "price"), None))
-    if dice.random() < b.LARGE:
+    if dice.random() < world.business.large:
         fitting = f"/{currency}/{interval}"
         others = [id for name, id in prices.items() if name.endswith(fitting) and "API" not in name]
         items += [(world.the(id, "price"), 1 + place) for place, id in enumerate(others * 4)][:11]
@@ -140,16 +142,16 @@ def is_onboarded(world: World, customer_id: str) -> None:
         quantity_decimal=str(hours), tax_rates=[], net_amount=amount,
     )  # fmt: skip
     world.emit("invoiceitem.created", item)
-    due = world.now + 30 * b.DAY if dice.random() < b.ONBOARDING_SENT else None
+    due = world.now + 30 * b.DAY if dice.random() < world.business.onboarding_sent else None
     invoice = one_off(world, customer, [item], due=due)
     world.later(world.now + b.HOUR, finalize_draft, invoice["id"])
 
 
 def create_customer(world: World, dice: Any, currency: str) -> Object:
     first, last = dice.choice(b.FIRST_NAMES), dice.choice(b.LAST_NAMES)
-    company = f"{dice.choice(b.COMPANIES)} {dice.choice(b.SUFFIXES[currency])}"
+    company = f"{dice.choice(b.COMPANIES)} {dice.choice(world.business.suffixes[currency])}"
     number = world.number("mail")
-    country = dice.choice(b.COUNTRIES[currency])
+    country = dice.choice(world.business.countries[currency])
     customer = world.add(
         "customer", "cus", name=company, email=f"{first}.{last}{number}@example.com".lower(),
         currency=currency, balance=0, delinquent=False, description=f"{first} {last}",

@@ -45,7 +45,7 @@ def subscribe(
     if trial_days:
         sub |= {"trial_start": world.now, "trial_end": world.now + trial_days * b.DAY}
         world.later(sub["trial_end"] - 3 * b.DAY, trial_will_end, sub["id"])
-    elif world.chance("first payment", sub["id"]).random() < b.FIRST_PAYMENT_FAILS:
+    elif world.chance("first payment", sub["id"]).random() < world.business.first_payment_fails:
         sub["status"] = "incomplete"
     first_end = sub["billing_cycle_anchor"] if trial_days else None
     for price, quantity in items:
@@ -78,7 +78,7 @@ def period_ends(world: World, id: str, end: int) -> None:
         return
     dice = world.chance("renewal", id, end)
     trial = sub["status"] == "trialing"
-    if trial and dice.random() > b.TRIAL_CONVERTS:
+    if trial and dice.random() > world.business.trial_converts:
         end_subscription(world, sub)
         return
     before = shapes.frozen(sub["items"]) if world.announces else {}
@@ -100,15 +100,15 @@ def _decide(world: World, sub: Object, dice: Any, trial: bool) -> None:
     length = period_end(sub) - world.now
     yearly = length > 200 * b.DAY
     tenure = (world.now - sub["start_date"]) / (30.4 * b.DAY)
-    churn = next(rate for months, rate in b.CHURN_BY_TENURE if tenure < months)
+    churn = next(rate for months, rate in world.business.churn_by_tenure if tenure < months)
     churn = min(0.35, churn * 7) if yearly else churn
     moment = world.now + int(length * dice.uniform(0.15, 0.85))
     fate = dice.random()
-    changes = (b.CHANGE_QUANTITY + b.CHANGE_PLAN) * (6 if yearly else 1)
+    changes = (world.business.change_quantity + world.business.change_plan) * (6 if yearly else 1)
     if not trial and fate < churn:
         world.later(moment, leaves, sub["id"])
     elif churn <= fate < churn + changes:
-        share = b.CHANGE_PLAN / (b.CHANGE_PLAN + b.CHANGE_QUANTITY)
+        share = world.business.change_plan / (world.business.change_plan + world.business.change_quantity)
         world.later(moment, changes_plan if dice.random() < share else changes_quantity, sub["id"])
 
 
@@ -120,7 +120,7 @@ def leaves(world: World, id: str) -> None:
     dice = world.chance("leaves", id, world.now)
     feedback = dice.choice(("too_expensive", "unused", "switched_service", None))
     details = {"comment": None, "feedback": feedback, "feedback_option": None, "reason": "cancellation_requested"}
-    if dice.random() < b.CANCEL_NOW:
+    if dice.random() < world.business.cancel_now:
         sub["cancellation_details"] = details
         end_subscription(world, sub)
         return
@@ -128,7 +128,7 @@ def leaves(world: World, id: str) -> None:
         world, sub, cancel_at_period_end=True, cancel_at=period_end(sub), canceled_at=world.now,
         cancellation_details=details,
     )  # fmt: skip
-    if dice.random() < b.CHANGE_MIND:
+    if dice.random() < world.business.change_mind:
         world.later(min(world.now + 3 * b.DAY, period_end(sub) - b.HOUR), stays, id)
 
 
@@ -150,7 +150,7 @@ def changes_quantity(world: World, id: str) -> None:
     dice = world.chance("quantity", id, world.now)
     old = sub["items"]["data"][0]["quantity"]
     step = max(1, old * dice.randint(10, 50) // 100)
-    new = old + step if dice.random() < b.UPWARD else max(1, old - step)
+    new = old + step if dice.random() < world.business.upward else max(1, old - step)
     change_item(world, sub, sub["items"]["data"][0]["price"], new)
 
 
@@ -160,9 +160,9 @@ def changes_plan(world: World, id: str) -> None:
     if sub["status"] != "active":
         return
     item = sub["items"]["data"][0]
-    names = list(b.PLANS)
+    names = list(world.business.plans)
     product = world.the(item["price"]["product"])["name"]
-    up = world.chance("plan", id, world.now).random() < b.UPWARD
+    up = world.chance("plan", id, world.now).random() < world.business.upward
     place = min(max(names.index(product) + (1 if up else -1), 0), len(names) - 1)
     price = world.store.meta["prices"][f"{names[place]}/{sub['currency']}/{item['price']['recurring']['interval']}"]
     change_item(world, sub, world.the(price, "price"), item["quantity"])

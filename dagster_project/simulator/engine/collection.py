@@ -47,7 +47,7 @@ def finalize(world: World, invoice: Object) -> None:
     elif invoice["collection_method"] == "send_invoice":
         world.emit("invoice.sent", invoice)
         dice = world.chance("bill", invoice["id"])
-        settles = void if dice.random() < b.BILL_VOIDED else retry
+        settles = void if dice.random() < world.business.bill_voided else retry
         world.later(world.now + dice.randint(3, 50) * b.DAY, settles, invoice["id"])
     else:
         collect(world, invoice)
@@ -78,7 +78,9 @@ def collect(world: World, invoice: Object) -> bool:
         world.change(invoice, "invoice.payment_failed", attempt_count=attempt, attempted=True)
         world.later(following, settles, invoice["id"])
         return False
-    again = None if attempt > len(b.RETRY_DAYS) else world.now + b.RETRY_DAYS[attempt - 1] * b.DAY
+    again = (
+        None if attempt > len(world.business.retry_days) else world.now + world.business.retry_days[attempt - 1] * b.DAY
+    )
     world.change(invoice, "invoice.payment_failed", next_payment_attempt=again, attempt_count=attempt, attempted=True)
     if again is None:
         _give_up(world, invoice, sub)
@@ -112,10 +114,10 @@ def _payment(world: World, invoice: Object, customer: Object, sub: Object | None
 def _works(world: World, invoice: Object, sub: Object | None, attempt: int) -> bool:
     luck = world.chance("collect", invoice["id"], attempt).random()
     if sub and sub["status"] == "incomplete":
-        return attempt > 1 and luck < b.FIRST_PAYMENT_RECOVERS
+        return attempt > 1 and luck < world.business.first_payment_recovers
     if invoice["billing_reason"] == "subscription_create" or invoice["collection_method"] == "send_invoice":
         return True
-    return luck < (b.RETRY_WORKS if attempt > 1 else 1 - b.CARD_FAILS)
+    return luck < (world.business.retry_works if attempt > 1 else 1 - world.business.card_fails)
 
 
 @action

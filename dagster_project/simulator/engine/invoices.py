@@ -178,7 +178,7 @@ def _total(
         base_in_all = 0
         for line in lines:
             base = line["amount"] - sum(part["amount"] for part in line["discount_amounts"])
-            tax = round(base * b.TAX_PERCENT / 100)
+            tax = round(base * world.business.tax_percent / 100)
             line["taxes"] = [_tax(rate, tax, base)]
             taxed += tax
             base_in_all += base

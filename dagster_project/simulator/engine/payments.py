@@ -68,11 +68,11 @@ def charge(world: World, payment: Object, customer: Object, *, works: bool) -> O
         calculated_statement_descriptor="LEDGERLINE DEMO", receipt_email=customer["email"],
     )  # fmt: skip
     if works:
-        rate, fixed = b.FEES[made["currency"]]
+        rate, fixed = world.business.fees[made["currency"]]
         fee = int(made["amount"] * rate + 0.5) + fixed
         row = book(
             world, "charge", "charge", made["id"], made["amount"], made["currency"], fee=fee,
-            available_on=(world.now + b.AVAILABLE_AFTER) // b.DAY * b.DAY, description=made["description"],
+            available_on=(world.now + world.business.available_after) // b.DAY * b.DAY, description=made["description"],
         )  # fmt: skip
         made["balance_transaction"] = row["id"]
         made["receipt_url"] = f"https://pay.example.com/receipts/{made['id']}"
@@ -124,9 +124,9 @@ def _card_details(card: Object, amount: int) -> Object:
 def _what_may_follow(world: World, made: Object) -> None:
     dice = world.chance("after charge", made["id"])
     fate = dice.random()
-    if fate < b.REFUND:
+    if fate < world.business.refund:
         world.later(world.now + int(dice.uniform(1, 12) * b.DAY), refund_by_chance, made["id"])
-    elif fate < b.REFUND + b.DISPUTE:
+    elif fate < world.business.refund + world.business.dispute:
         world.later(world.now + int(dice.uniform(4, 40) * b.DAY), dispute_opens, made["id"])
 
 
@@ -137,11 +137,15 @@ def refund_by_chance(world: World, charge_id: str) -> None:
     if made["disputed"] or made["amount_refunded"]:
         return
     dice = world.chance("refund", charge_id)
-    part = made["amount"] if dice.random() > b.REFUND_PARTIAL else max(1, made["amount"] * dice.randint(10, 60) // 100)
+    part = (
+        made["amount"]
+        if dice.random() > world.business.refund_partial
+        else max(1, made["amount"] * dice.randint(10, 60) // 100)
+    )
     back = refund(world, made, part, reason="requested_by_customer")
-    fails = dice.random() < b.REFUND_FAILS
+    fails = dice.random() < world.business.refund_fails
     world.later(world.now + 5 * b.DAY, refund_fails if fails else refund_arrives, back["id"])
-    if dice.random() < b.REFUND_WITH_CREDIT_NOTE:
+    if dice.random() < world.business.refund_with_credit_note:
         credit_note_for_refund(world, back)
 
 
@@ -202,8 +206,8 @@ def dispute_opens(world: World, charge_id: str) -> None:
     if made["disputed"] or made["amount_refunded"]:
         return
     dice = world.chance("dispute", charge_id)
-    inquiry = dice.random() < b.DISPUTE_INQUIRY
-    reason = dice.choice(b.DISPUTE_REASONS)
+    inquiry = dice.random() < world.business.dispute_inquiry
+    reason = dice.choice(world.business.dispute_reasons)
     case = world.add(
         "dispute", "du", amount=made["amount"], currency=made["currency"], charge=charge_id, reason=reason,
         payment_intent=made["payment_intent"], status="warning_needs_response" if inquiry else "needs_response",
@@ -217,7 +221,7 @@ def dispute_opens(world: World, charge_id: str) -> None:
     if not inquiry:
         row = book(
             world, "adjustment", "dispute", case["id"], -made["amount"], made["currency"],
-            fee=b.DISPUTE_FEE[made["currency"]], fee_description="Dispute fee",
+            fee=world.business.dispute_fee[made["currency"]], fee_description="Dispute fee",
             description=f"Chargeback withdrawal for {charge_id}",
         )  # fmt: skip
         case["balance_transactions"] = [dict(row)]
@@ -249,7 +253,7 @@ def dispute_closes(world: World, id: str) -> None:
     if case["status"].startswith("warning_"):
         world.change(case, "charge.dispute.closed", status="warning_closed")
         return
-    won = world.chance("dispute won", id).random() < b.DISPUTE_WON
+    won = world.chance("dispute won", id).random() < world.business.dispute_won
     if won:
         row = book(
             world, "adjustment", "dispute_reversal", id, case["amount"], case["currency"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from dagster_project.simulator.engine.business import BILLING_FEE, DAY, PAYOUT_FAILS
+from dagster_project.simulator.engine.business import DAY
 from dagster_project.simulator.engine.world import Object, World, action
 
 
@@ -85,7 +85,7 @@ def payout_arrives(world: World, id: str) -> None:
     trace = {"status": "supported", "value": f"1210{world.number('trace'):08d}"}
     world.change(payout, "payout.paid", status="paid", trace_id=trace)
     world.change(payout, "payout.reconciliation_completed", reconciliation_status="completed")
-    if world.chance("payout fails", id).random() < PAYOUT_FAILS:
+    if world.chance("payout fails", id).random() < world.business.payout_fails:
         world.later(world.now + DAY, payout_fails, id)
 
 
@@ -111,7 +111,7 @@ def payout_fails(world: World, id: str) -> None:
 @action
 def billing_fee(world: World) -> None:
     """Stripe's own monthly fee: its cost is in `amount`, not in `fee`."""
-    for currency, amount in BILLING_FEE.items():
+    for currency, amount in world.business.billing_fee.items():
         if currency in world.balance:
             book(world, "stripe_fee", "fee", "", -amount, currency, description="Billing - Usage Fee")["source"] = None
     world.later(world.now + 30 * DAY, billing_fee)

@@ -17,13 +17,12 @@ def seed(world: World, *, seed: int, customers: int, months: int, progress: Call
     """Fill an empty world with `months` months that end at `business.CLOCK`, in which `customers` customers arrive."""
     meta = world.store.meta
     meta.update(seed=seed, customers=customers, months=months)
-    world.seed = seed
     start = b.CLOCK // b.DAY * b.DAY - int(months * 30.4375) * b.DAY
     world.events_from = b.CLOCK - b.EVENT_RETENTION
     world.store.now = start
     meta["began"] = start
     days = (b.CLOCK - start) // b.DAY
-    meta["weight"] = sum(weight(day, days, start + day * b.DAY) for day in range(days))
+    meta["weight"] = sum(weight(world.business, day, days, start + day * b.DAY) for day in range(days))
     _set_up(world)
     world.later(start + 60, day_begins, 0)
     world.later(start + b.DAY + 900, day_ends)
@@ -32,7 +31,7 @@ def seed(world: World, *, seed: int, customers: int, months: int, progress: Call
         world.advance(start + (b.CLOCK - b.HOUR - start) * month // months)
         progress(
             f"  {datetime.fromtimestamp(world.now, UTC):%Y-%m}: {meta['arrived']:,} customers, "
-            f"{world._numbers.get('in', 0):,} invoices"
+            f"{meta['numbers'].get('in', 0):,} invoices"
         )
     rare_objects(world)
     world.advance(b.CLOCK)
@@ -79,18 +78,19 @@ def _set_up(world: World) -> None:
     for bank in banks:
         world.store.insert(bank, kind="external_account", parent=account["id"])
     rate = world.add(
-        "tax_rate", "txr", display_name="USt", percentage=b.TAX_PERCENT, effective_percentage=b.TAX_PERCENT,
+        "tax_rate", "txr", display_name="USt", percentage=world.business.tax_percent,
+        effective_percentage=world.business.tax_percent,
         inclusive=False, active=True, country="DE", jurisdiction="DE", tax_type="vat",
         description="German VAT", metadata={},
     )  # fmt: skip
     meta["tax_rate"] = rate["id"]
-    for name, (amounts, _) in b.PLANS.items():
+    for name, (amounts, _) in world.business.plans.items():
         product = _product(world, name)
         for currency, amount in amounts.items():
             _price(world, product, currency, "month", amount)
             _price(world, product, currency, "year", amount * 10)
     storage = _product(world, "Extra storage")
-    for currency, (first, rest) in b.STORAGE.items():
+    for currency, (first, rest) in world.business.storage.items():
         for interval, times in (("month", 1), ("year", 10)):
             _price(world, storage, currency, interval, None, tiers=(first * times, rest * times))
     meter = world.add(
@@ -104,9 +104,9 @@ def _set_up(world: World) -> None:
     for currency, amount in (("usd", 1), ("eur", 1), ("jpy", 2)):
         _price(world, calls, currency, "month", amount, meter=meter["id"])
     onboarding = _product(world, "Onboarding")
-    for currency, amount in b.ONBOARDING_HOUR.items():
+    for currency, amount in world.business.onboarding_hour.items():
         _price(world, onboarding, currency, None, amount)
-    for name, percent, off, duration, length in b.COUPONS:
+    for name, percent, off, duration, length in world.business.coupons:
         coupon = world.add(
             "coupon", "", id=name, name=name, percent_off=percent, amount_off=off,
             currency="usd" if off else None, duration=duration, duration_in_months=length, valid=True,

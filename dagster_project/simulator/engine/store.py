@@ -2,13 +2,14 @@
 
 Bodies are built once, when an object changes, so that a list page is a join of stored bytes. Objects in use are kept as
 dicts in a write-back cache; `flush` makes everything durable in one transaction, so a restart continues where it was.
+Connected accounts have tables of their own in the same file: `within`.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ INDEXED = (
     "customer", "subscription", "invoice", "status", "payout", "source", "type", "payment_intent", "charge", "price",
     "product", "active", "currency", "open",
 )  # fmt: skip
+FORMAT = 2  # of the file; one of another format is made anew
 _CACHE = 40_000
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -39,43 +41,86 @@ class _Row:
 class Store:
     """Not thread-safe: the server owns one lock. `now` is the simulator's clock in Unix seconds."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.executescript(
-            f"""
-            pragma journal_mode = wal;
-            pragma synchronous = normal;
-            create table if not exists object (
-                seq integer primary key, kind text not null, id text not null, created integer not null, parent text,
-                gone integer not null default 0, tombstone blob, body blob not null,
-                {", ".join(f'"{name}" text' for name in INDEXED)});
-            create unique index if not exists object_kind_id on object (kind, id);
-            create index if not exists object_id on object (id);
-            create index if not exists object_listed on object (kind, created, seq) where gone = 0;
-            create index if not exists object_parent on object (kind, parent) where parent is not null;
-            create index if not exists object_customer on object (kind, customer) where customer is not null;
-            create index if not exists object_payout on object (kind, payout) where payout is not null;
-            create index if not exists object_invoice on object (kind, invoice) where invoice is not null;
-            create index if not exists object_charge on object (kind, charge) where charge is not null;
-            create table if not exists meta (name text primary key, value text not null);
-            """
-        )
-        self.meta: dict[str, Any] = {
-            name: json.loads(value) for name, value in self._db.execute("select name, value from meta")
-        }
+    def __init__(self, path: Path, *, root: Store | None = None, account: str = "") -> None:
+        self.path = path
+        self.root = root or self
+        self._account = account
+        self._table = f'"object {account}"' if account else "object"
+        self._children: dict[str, Store] = {}
+        if root is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.executescript(
+                f"""
+                pragma journal_mode = wal;
+                pragma synchronous = normal;
+                pragma user_version = {FORMAT};
+                create table if not exists meta (
+                    account text not null, name text not null, value blob not null, primary key (account, name));
+                create table if not exists replay (
+                    account text not null, key text not null, fingerprint text not null, status integer not null,
+                    body blob not null, request text not null, kept_at integer not null, primary key (account, key));
+                create table if not exists usage (
+                    account text not null, meter text not null, customer text not null, hour integer not null,
+                    value text not null, primary key (account, meter, customer, hour)) without rowid;
+                """
+            )
+        else:
+            self._db = root._db
+            self._begin()
+        for statement in self._schema():
+            self._db.execute(statement)
+        self.meta: dict[str, Any] = {}
+        self._written: dict[str, bytes] = {}
         self._cache: dict[tuple[str, str], _Row] = {}
         self._dirty: dict[tuple[str, str], _Row] = {}
         self._kind_of: dict[str, str] = {}
-        self._seq = self._db.execute("select coalesce(max(seq), 0) from object").fetchone()[0]
+        self._seq = 0
+        self._load()
+
+    def _schema(self) -> list[str]:
+        """The table of this account's objects and its indexes."""
+        suffix = f" {self._account}" if self._account else ""
+        columns = ", ".join(f'"{name}" text' for name in INDEXED)
+        indexes = {
+            "listed": "(kind, created, seq) where gone = 0",
+            "parent": "(kind, parent) where parent is not null",
+            **{
+                name: f"(kind, {name}) where {name} is not null" for name in ("customer", "payout", "invoice", "charge")
+            },
+        }
+        return [
+            f"""create table if not exists {self._table} (
+                seq integer primary key, kind text not null, id text not null, created integer not null, parent text,
+                gone integer not null default 0, tombstone blob, body blob not null, {columns})""",
+            f'create unique index if not exists "object_kind_id{suffix}" on {self._table} (kind, id)',
+            f'create index if not exists "object_id{suffix}" on {self._table} (id)',
+            *(
+                f'create index if not exists "object_{name}{suffix}" on {self._table} {what}'
+                for name, what in indexes.items()
+            ),
+        ]
+
+    def _load(self) -> None:
+        rows = self._db.execute("select name, value from meta where account = ?", (self._account,))
+        self._written = {name: bytes(value) for name, value in rows}
+        self.meta.clear()
+        self.meta.update({name: _decode(value) for name, value in self._written.items()})
+        self._seq = self._db.execute(f"select coalesce(max(seq), 0) from {self._table}").fetchone()[0]
+
+    def within(self, account: str) -> Store:
+        """The objects of a connected account, which are other objects even when their ids are the same."""
+        if account not in self._children:
+            self._children[account] = Store(self.path, root=self, account=account)
+        return self._children[account]
 
     @property
     def now(self) -> int:
-        return int(self.meta.get("now", 0))
+        return int(self.root.meta.get("now", 0))
 
     @now.setter
     def now(self, value: int) -> None:
-        self.meta["now"] = value
+        self.root.meta["now"] = value
 
     def insert(self, obj: Object, *, kind: str | None = None, parent: str | None = None, **extra: str) -> Object:
         """Add an object; `extra` are filterable attributes that the object itself does not have."""
@@ -106,7 +151,7 @@ class Store:
         self._write()
         self._begin()
         self._db.execute(
-            "update object set gone = 1, tombstone = ? where kind = ? and id = ?",
+            f"update {self._table} set gone = 1, tombstone = ? where kind = ? and id = ?",
             (_encode(tombstone) if tombstone else None, row.kind, id),
         )
         del self._cache[row.kind, id]
@@ -122,8 +167,12 @@ class Store:
         limit: int = 10,
         starting_after: str | None = None,
         ending_before: str | None = None,
+        hidden: Collection[str] = (),
     ) -> tuple[list[bytes], bool]:
-        """(bodies newest first, has_more in the direction of travel). Raises KeyError(id) for an unknown cursor."""
+        """(bodies newest first, has_more in the direction of travel), without the ids that are `hidden`.
+
+        Raises KeyError(id) for an unknown cursor.
+        """
         self._write()
         clauses, values = ["kind = ?", "gone = 0"], [kind]  # type: list[str], list[Any]
         if parent is not None:
@@ -143,11 +192,14 @@ class Store:
         for operator, moment in (created or {}).items():
             clauses.append(f"created {_OPERATORS[operator]} ?")
             values.append(moment)
+        if hidden:
+            clauses.append(f"id not in ({', '.join('?' * len(hidden))})")
+            values += hidden
         backwards = ending_before is not None
         cursor = ending_before or starting_after
         if cursor is not None:
             place = self._db.execute(
-                "select created, seq from object where kind = ? and id = ? and gone = 0", (kind, cursor)
+                f"select created, seq from {self._table} where kind = ? and id = ? and gone = 0", (kind, cursor)
             ).fetchone()
             if place is None:
                 raise KeyError(cursor)
@@ -155,7 +207,8 @@ class Store:
             values += place
         order = "asc" if backwards else "desc"
         rows = self._db.execute(
-            f"select body from object where {' and '.join(clauses)} order by created {order}, seq {order} limit ?",
+            f"select body from {self._table} where {' and '.join(clauses)}"
+            f" order by created {order}, seq {order} limit ?",
             (*values, limit + 1),
         ).fetchall()
         bodies = [row[0] for row in rows[:limit]]
@@ -163,36 +216,104 @@ class Store:
 
     def count(self, kind: str) -> int:
         self._write()
-        return int(self._db.execute("select count(*) from object where kind = ? and gone = 0", (kind,)).fetchone()[0])
+        return int(
+            self._db.execute(f"select count(*) from {self._table} where kind = ? and gone = 0", (kind,)).fetchone()[0]
+        )
 
     def counts(self) -> dict[str, int]:
         self._write()
-        return dict(self._db.execute("select kind, count(*) from object where gone = 0 group by kind order by kind"))
+        return dict(
+            self._db.execute(f"select kind, count(*) from {self._table} where gone = 0 group by kind order by kind")
+        )
 
     def all(self, kind: str) -> list[Object]:
         """Every object of a kind, oldest first."""
         self._write()
-        rows = self._db.execute("select body from object where kind = ? and gone = 0 order by seq", (kind,))
+        rows = self._db.execute(f"select body from {self._table} where kind = ? and gone = 0 order by seq", (kind,))
         return [_decode(row[0]) for row in rows]
 
     def prune(self, kind: str, before: int) -> None:
         """Forget the objects of a kind that were created before an instant."""
         self._write()
         self._begin()
-        self._db.execute("delete from object where kind = ? and created < ?", (kind, before))
+        self._db.execute(f"delete from {self._table} where kind = ? and created < ?", (kind, before))
         for key in [key for key, row in self._cache.items() if row.kind == kind]:
             del self._cache[key]
 
     def flush(self) -> None:
         """Make everything durable, at once: objects and what belongs to them in `meta` are never apart on disk."""
-        self._write()
+        root = self.root
+        stores = [root, *root._children.values()]
         self._begin()
-        rows = [(name, json.dumps(value)) for name, value in self.meta.items()]
-        self._db.executemany("insert or replace into meta values (?, ?)", rows)
+        for store in stores:
+            store._write()
+            for name, value in store.meta.items():
+                if (encoded := _encode(value)) != store._written.get(name):
+                    store._written[name] = encoded
+                    self._db.execute("insert or replace into meta values (?, ?, ?)", (store._account, name, encoded))
         self._db.execute("commit")
-        if len(self._cache) > _CACHE:
-            self._cache.clear()
-            self._kind_of.clear()
+        for store in stores:
+            if len(store._cache) > _CACHE:
+                store._cache.clear()
+                store._kind_of.clear()
+
+    @contextlib.contextmanager
+    def atomic(self, *, keep: bool = True) -> Iterator[None]:
+        """All or nothing: an exception inside takes back all objects and all of `meta`; without `keep` so does the end.
+
+        Whoever holds a dict of an object or a part of `meta` from before must fetch it again after that.
+        """
+        self.flush()
+        try:
+            yield
+        except BaseException:
+            self._undo()
+            raise
+        if not keep:
+            self._undo()
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("rollback")
+        for store in (self.root, *self.root._children.values()):
+            for known in (store._cache, store._dirty, store._kind_of):
+                known.clear()
+            with contextlib.suppress(sqlite3.OperationalError):  # the table of an account that was taken back
+                store._load()
+        for account in set(self.root._children) - set(self.root.meta.get("accounts", ())):
+            del self.root._children[account]
+
+    # ---- usage that meters were told of ----------------------------------------------------------------------
+    def add_usage(self, meter: str, customer: str, hour: int, value: str) -> None:
+        """Set the aggregated value of one hour (its start in Unix seconds) of a customer; decimal text."""
+        self._begin()
+        row = (self._account, meter, customer, hour, value)
+        self._db.execute("insert or replace into usage values (?, ?, ?, ?, ?)", row)
+
+    def usage(self, meter: str, customer: str, start: int, end: int) -> list[tuple[int, str]]:
+        """(hour, value) with start <= hour < end, oldest first."""
+        return self._db.execute(
+            "select hour, value from usage where account = ? and meter = ? and customer = ? and hour >= ? and hour < ?"
+            " order by hour",
+            (self._account, meter, customer, start, end),
+        ).fetchall()
+
+    # ---- answers that are given again ------------------------------------------------------------------------
+    def replay(self, key: str) -> tuple[str, int, bytes, str] | None:
+        """(fingerprint, status, body, request id) of the first answer to an idempotency key."""
+        found = self._db.execute(
+            "select fingerprint, status, body, request from replay where account = ? and key = ?", (self._account, key)
+        ).fetchone()
+        return found and (found[0], found[1], bytes(found[2]), found[3])
+
+    def keep_replay(self, key: str, fingerprint: str, status: int, body: bytes, request: str, at: int) -> None:
+        self._begin()
+        row = (self._account, key, fingerprint, status, body, request, at)
+        self._db.execute("insert or replace into replay values (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def forget_replays(self, before: int) -> None:
+        self._begin()
+        self._db.execute("delete from replay where kept_at < ?", (before,))
 
     def _begin(self) -> None:
         if not self._db.in_transaction:
@@ -205,7 +326,7 @@ class Store:
         updated = ", ".join(f"{name} = excluded.{name}" for name in columns[3:])
         self._begin()
         self._db.executemany(
-            f"insert into object ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+            f"insert into {self._table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
             f" on conflict (kind, id) do update set {updated}, gone = 0",
             map(_values, self._dirty.values()),
         )
@@ -220,7 +341,7 @@ class Store:
         if kind and (kind, id) in self._cache:
             return self._cache[kind, id]
         found = self._db.execute(
-            f"select seq, kind, body, parent, {', '.join(_quoted)} from object where id = ? and gone = 0"
+            f"select seq, kind, body, parent, {', '.join(_quoted)} from {self._table} where id = ? and gone = 0"
             + (" and kind = ?" if kind else " order by seq limit 1"),
             (id, kind) if kind else (id,),
         ).fetchone()
@@ -238,7 +359,7 @@ class Store:
 
     def _tombstone(self, id: str, kind: str | None) -> Object | None:
         found = self._db.execute(
-            "select tombstone from object where id = ? and gone = 1" + (" and kind = ?" if kind else ""),
+            f"select tombstone from {self._table} where id = ? and gone = 1" + (" and kind = ?" if kind else ""),
             (id, kind) if kind else (id,),
         ).fetchone()
         return _decode(found[0]) if found and found[0] else None

@@ -77,7 +77,7 @@ def update(world: World, sub: Object, **changes: Any) -> None:
 def items_changed(world: World, sub: Object, before: Object) -> None:
     """Announce a change of the embedded items, of which Stripe sends the whole list as it was."""
     save(world, sub)
-    world.emit("customer.subscription.updated", sub, {"items": before})
+    world.emit("customer.subscription.updated", sub, {"items": {"data": before["data"]}} if before else None)
 
 
 def end_subscription(world: World, sub: Object) -> Object:
@@ -86,7 +86,7 @@ def end_subscription(world: World, sub: Object) -> Object:
     sub["cancel_at_period_end"] = False if sub["cancel_at"] is None else sub["cancel_at_period_end"]
     world.store.save(sub)
     world.emit("customer.subscription.deleted", sub)
-    if world.chance("forgotten", sub["id"]).random() < b.FORGOTTEN:
+    if world.chance("forgotten", sub["id"]).random() < world.business.forgotten:
         world.later(world.now + 60 * b.DAY, is_forgotten, sub["customer"])
     return sub
 

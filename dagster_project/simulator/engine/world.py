@@ -1,10 +1,11 @@
-"""The simulated account: its clock, what is due when, its objects and the events that announce their changes."""
+"""The simulated account: its clocks, what is due when, its objects and the events that announce their changes."""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -20,36 +21,108 @@ ACTIONS: dict[str, Callable[..., None]] = {}
 
 
 def action(function: Callable[..., None]) -> Callable[..., None]:
-    """Something that can become due on the clock: `world.later(at, function, …)` with arguments that fit into JSON."""
+    """Something that can become due on a clock: `world.later(at, function, …)` with arguments that fit into JSON."""
     ACTIONS[function.__name__] = function
     return function
 
 
 class World:
-    """`advance` runs everything that is due; the billing rules are in billing, payments and payouts.
+    """One account. `advance` runs everything that is due, of the platform and of its connected accounts.
 
-    What is due, the counters of ids and the balance live in the store's meta, so a restart continues exactly.
+    Everything that lasts lives in the store's meta, so a restart continues exactly, and what an exception took back is
+    as it was. A test clock is a timeline of its own: within `on(clock)`, `now` and `later` are that clock's.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, platform: World | None = None) -> None:
         self.store = store
-        meta = store.meta
-        self.seed: int = meta.get("seed", 7)
-        self._due: list[list[Any]] = meta.setdefault("due", [])
-        self._numbers: dict[str, int] = meta.setdefault("numbers", {})
-        self.balance: dict[str, dict[str, int]] = meta.setdefault("balance", {})
-        self.unpaid: dict[str, list[list[Any]]] = meta.setdefault("unpaid", {})  # currency -> [id, net], available
-        self.pending: list[list[Any]] = meta.setdefault("pending", [])  # heap of [available_on, id, net, currency]
-        self.events_from = 0
+        self.platform = platform or self
         self.new_events: list[str] = []
+        self.clock: str | None = None
+        self._accounts: dict[str, World] = {}
+
+    # ---- what lasts ----------------------------------------------------------------------------------------
+    @property
+    def meta(self) -> dict[str, Any]:
+        return self.store.meta
+
+    @property
+    def seed(self) -> int:
+        return int(self.platform.meta.get("seed", 7))
+
+    @property
+    def business(self) -> type[business.Saas]:
+        """The numbers of the business that is simulated."""
+        return business.SCENARIOS[self.platform.meta.get("scenario", "saas")]
+
+    @property
+    def balance(self) -> dict[str, dict[str, int]]:
+        """Currency -> what is available and pending, in minor units: kept here, not summed up from its rows."""
+        return self.meta.setdefault("balance", {})
+
+    @property
+    def unpaid(self) -> dict[str, list[list[Any]]]:
+        """Currency -> [balance transaction, net] that are available and in no payout yet."""
+        return self.meta.setdefault("unpaid", {})
+
+    @property
+    def pending(self) -> list[list[Any]]:
+        """Heap of [available_on, balance transaction, net, currency]."""
+        return self.meta.setdefault("pending", [])
+
+    @property
+    def id_of_account(self) -> str:
+        return str(self.meta.get("account", "acct_simulator"))
+
+    # ---- connected accounts --------------------------------------------------------------------------------
+    def within(self, account: str) -> World:
+        """The world of a connected account of this platform. Raises KeyError for an unknown one."""
+        if account == self.id_of_account:
+            return self
+        if account not in self.meta.get("accounts", ()):
+            raise KeyError(account)
+        store = self.store.within(account)
+        if account not in self._accounts or self._accounts[account].store is not store:
+            self._accounts[account] = World(store, self)
+            store.meta["account"] = account
+        return self._accounts[account]
+
+    def accounts(self) -> list[World]:
+        """This account and those connected to it."""
+        return [self, *(self.within(account) for account in self.meta.get("accounts", ()))]
 
     # ---- time ----------------------------------------------------------------------------------------------
     @property
     def now(self) -> int:
-        return self.store.now
+        return int(self.meta["clocks"][self.clock]["now"]) if self.clock else self.store.now
+
+    @contextlib.contextmanager
+    def on(self, clock: str | None) -> Iterator[None]:
+        """Inside, time is that of a test clock; None is the account's own."""
+        before, self.clock = self.clock, clock
+        try:
+            yield
+        finally:
+            self.clock = before
+
+    def clock_of(self, obj: Object | None) -> str | None:
+        """The test clock on which an object lives: its own, or that of its customer."""
+        if obj is None:
+            return None
+        clock = obj.get("test_clock") or obj.get("clock")
+        if clock is None and isinstance(customer := obj.get("customer"), str):
+            clock = (self.store.get(customer, "customer") or {}).get("test_clock")
+        return clock if clock in self.meta.get("clocks", ()) else None
 
     def later(self, at: int, what: Callable[..., None], *arguments: Any) -> None:
-        heapq.heappush(self._due, [int(at), self.number("due"), what.__name__, list(arguments)])
+        """Let an action become due, on the clock that rules now."""
+        heap = self._due(self.clock)
+        account = "" if self is self.platform else self.id_of_account
+        heapq.heappush(heap, [int(at), self.platform.number("due"), what.__name__, list(arguments), account])
+
+    def _due(self, clock: str | None) -> list[list[Any]]:
+        """What is due when: on the account's clock of the whole platform, on a test clock of itself."""
+        due: list[list[Any]] = self.meta["clocks"][clock]["due"] if clock else self.platform.meta.setdefault("due", [])
+        return due
 
     def advance(self, to: int) -> None:
         """Move the clock to `to` (Unix seconds); everything that falls due happens at its own time, in order.
@@ -58,23 +131,44 @@ class World:
         """
         if to < self.store.now:
             raise ValueError("the clock only moves forward")
-        while self._due and self._due[0][0] <= to:
-            at, _, name, arguments = heapq.heappop(self._due)
+        due = self._due(None)
+        while due and due[0][0] <= to:
+            at, _, name, arguments, account = heapq.heappop(due)
             self.store.now = max(self.store.now, at)
-            ACTIONS[name](self, *arguments)
+            ACTIONS[name](self.within(account) if account else self, *arguments)
         self.store.now = to
         if self.events_from == 0 or to - business.EVENT_RETENTION > self.events_from:
             self.events_from = to - business.EVENT_RETENTION
-            self.store.prune("event", self.events_from)
+            for world in self.accounts():
+                world.store.prune("event", self.events_from)
         self.store.flush()
+
+    def advance_clock(self, clock: str, to: int) -> None:
+        """Move one test clock, and with it the customers on it. Raises ValueError when `to` lies before it."""
+        moved = self.meta["clocks"][clock]
+        if to < moved["now"]:
+            raise ValueError("the clock only moves forward")
+        with self.on(clock):
+            while moved["due"] and moved["due"][0][0] <= to:
+                at, _, name, arguments, _ = heapq.heappop(moved["due"])
+                moved["now"] = max(moved["now"], at)
+                ACTIONS[name](self, *arguments)
+            moved["now"] = to
+
+    def forget(self, named: Collection[str]) -> None:
+        """Drop what is due for objects that are no more."""
+        for heap in (self._due(None), *(clock["due"] for clock in self.meta.get("clocks", {}).values())):
+            heap[:] = [due for due in heap if not any(str(argument) in named for argument in due[3])]
+            heapq.heapify(heap)
 
     # ---- objects -------------------------------------------------------------------------------------------
     def number(self, name: str) -> int:
-        self._numbers[name] = self._numbers.get(name, 0) + 1
-        return self._numbers[name]
+        numbers = self.meta.setdefault("numbers", {})
+        numbers[name] = number = numbers.get(name, 0) + 1
+        return int(number)
 
     def id(self, prefix: str) -> str:
-        return ids.make(self.seed, prefix, self.number(prefix))
+        return ids.make(self.seed, prefix, self.platform.number(prefix))
 
     def chance(self, *key: object) -> random.Random:
         return ids.chance(self.seed, *key)
@@ -94,31 +188,67 @@ class World:
 
     def change(self, obj: Object, event: str | None, **changes: Any) -> Object:
         """Set fields and announce exactly the previous values; what changes nothing is silent."""
-        previous = {name: obj.get(name) for name, value in changes.items() if obj.get(name) != value}
-        if not previous:
+        if all(name in obj and obj[name] == value for name, value in changes.items()):
             return obj
-        if self.announces:
-            previous = shapes.frozen(previous)
+        previous = shapes.frozen(previous_attributes(obj, changes)) if event and self.announces else {}
         obj.update(changes)
         self.store.save(obj)
         if event:
             self.emit(event, obj, previous)
         return obj
 
+    @contextlib.contextmanager
+    def tentatively(self) -> Iterator[None]:
+        """What happens inside is seen inside only: the way to preview exactly what would happen."""
+        announced = len(self.new_events)
+        try:
+            with self.store.atomic(keep=False):
+                yield
+        finally:
+            del self.new_events[announced:]
+
     # ---- events --------------------------------------------------------------------------------------------
+    @property
+    def events_from(self) -> int:
+        return int(self.platform.meta.get("events_from", 0))
+
+    @events_from.setter
+    def events_from(self, moment: int) -> None:
+        self.platform.meta["events_from"] = moment
+
     @property
     def announces(self) -> bool:
         """While history is seeded, events older than the retention are not made at all."""
-        return self.now >= self.events_from
+        return self.store.now >= self.events_from
 
     def emit(self, event: str, obj: Object, previous: Object | None = None) -> None:
+        """Announce a change. An event's `created` is the account's time, also when the object lives on a test clock."""
         if not self.announces:
             return
         data: Object = {"object": msgspec.Raw(_encode(obj))}
         if previous is not None:
             data["previous_attributes"] = previous
         made = self.add(
-            "event", "evt", type=event, api_version=API_VERSION, data=data, pending_webhooks=0,
+            "event", "evt", type=event, api_version=API_VERSION, data=data, pending_webhooks=0, created=self.store.now,
             request={"id": None, "idempotency_key": None},
         )  # fmt: skip
+        if self is not self.platform:
+            made["account"] = self.id_of_account
         self.new_events.append(made["id"])
+
+
+def previous_attributes(old: Object, changes: Object) -> Object:
+    """What the changed fields were: of hashes only the parts that changed, null for new ones; arrays whole.
+
+    Source: https://docs.stripe.com/api/events/object#event_object-data-previous_attributes
+    """
+    previous: Object = {}
+    for name, value in changes.items():
+        before = old.get(name)
+        if before == value and name in old:
+            continue
+        if isinstance(before, dict) and isinstance(value, dict):
+            previous[name] = previous_attributes(before, {**dict.fromkeys(before), **value})
+        else:
+            previous[name] = before
+    return previous

@@ -18,10 +18,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dagster_project.simulator.engine import ids
-from dagster_project.simulator.http import access, forms
+from dagster_project.simulator.http import access, forms, idempotency
 from dagster_project.simulator.http.api_errors import ApiError, unknown_url
 from dagster_project.simulator.http.faults import Dice, Faults, Limiter
-from dagster_project.simulator.http.idempotency import Replays
 from dagster_project.simulator.http.routes import Account, Call, Endpoint, router
 from dagster_project.simulator.http.webhook_delivery import Deliverer
 
@@ -59,7 +58,6 @@ class Api:
         self.deliverer = Deliverer(account.store, self.lock, account.failed_events)
         self.limiter = Limiter()
         self.dice = Dice(account.world.seed)
-        self.replays = Replays(account.store)
         self.denied: dict[str, list[str]] = {}
         self.requests: Counter[str] = Counter()
         self._router = router()
@@ -121,25 +119,26 @@ class Api:
         return answer
 
     def _changed(self, endpoint: Endpoint, call: Call, request: Request, headers: dict[str, str]) -> Response:
-        """A call that changes something: at most once per idempotency key; its events are delivered."""
-        key = request.headers.get("idempotency-key")
+        """A call that changes something: whole or not at all, and at most once per idempotency key."""
+        store, key = self.account.store, request.headers.get("idempotency-key")
         fingerprint = hashlib.sha256(repr((call.method, call.path, call.params)).encode()).hexdigest()
         if key is not None:
             headers["Idempotency-Key"] = key
-            if (earlier := self.replays.find(key, fingerprint)) is not None:
+            if (earlier := idempotency.find(store, key, fingerprint)) is not None:
                 headers |= {"Idempotent-Replayed": "true", "Original-Request": earlier.request_id}
                 return Response(earlier.body, earlier.status, headers, "application/json")
             headers["Original-Request"] = headers["Request-Id"]
+        announced = len(self.account.world.new_events)
         try:
-            status, body = 200, endpoint.run(self.account, call)
-        except ApiError as error:
-            if error.status != 402:
-                raise
-            status, body = error.status, error.body()
-        if key is not None:
-            self.replays.keep(key, fingerprint, status, body, headers["Request-Id"])
+            with store.atomic():
+                status, body = _run(endpoint, self.account, call)
+                if key is not None:
+                    idempotency.keep(store, key, fingerprint, status, body, headers["Request-Id"])
+        except BaseException:
+            del self.account.world.new_events[announced:]
+            raise
         self.announce(headers["Request-Id"], key)
-        self.account.store.flush()
+        store.flush()
         return Response(body, status, headers, "application/json")
 
     def announce(self, request_id: str | None = None, idempotency_key: str | None = None) -> int:
@@ -173,6 +172,16 @@ class Api:
         number = next(self._numbers)
         self.account.store.meta["requests"] = number
         return ids.make(self.account.world.seed, "req", number)[:18]
+
+
+def _run(endpoint: Endpoint, account: Account, call: Call) -> tuple[int, bytes]:
+    """A declined card is an answer (402): what was attempted stays on record."""
+    try:
+        return 200, endpoint.run(account, call)
+    except ApiError as error:
+        if error.status != 402:
+            raise
+        return error.status, error.body()
 
 
 async def _body(request: Request) -> bytes:

@@ -1,49 +1,94 @@
-"""Which calls change something."""
+"""The calls that change something: each calls/<name>.yaml says what calls/<name>.py takes.
+
+POST /v1/customers/{customer}:     the kinds in braces are the objects in the path, handed on as objects
+  run: update                      the function: run(world, params, *objects) gives the object to answer with
+  resource: customers              the list whose permission is needed (default: the list at that path)
+  takes: {name: text}              the parameters, see parameters.py
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from dagster_project.simulator.calls import catalogue_changes, changes, webhook_endpoints
-from dagster_project.simulator.engine.world import World
-from dagster_project.simulator.http.forms import Params
+import yaml
 
-Run = Callable[[World, list[str], Params], dict[str, Any]]
+from dagster_project.simulator import calls
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http.api_errors import missing
+from dagster_project.simulator.http.endpoints import listings
+from dagster_project.simulator.http.forms import Params
+from dagster_project.simulator.http.parameters import checked
+
+Object = dict[str, Any]
+_FOLDER = Path(calls.__file__).parent
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """`name` and `kind` are what a restricted key may lack; `run` gives the object to answer with."""
+    """`name` and `kind` are what a restricted key may lack; `kinds` are those of the objects in the path."""
 
     method: str
     path: str
     name: str
     kind: str
-    run: Run
+    kinds: tuple[str, ...]
+    takes: Mapping[str, Any]
+    function: Callable[..., Object]
+
+    def run(self, world: World, ids: list[str], given: Params) -> Object:
+        """Raises ApiError 404 for an unknown object in the path, 400 for parameters that the call does not take.
+
+        Everything happens on the test clock of the object in the path, or of the customer among the parameters.
+        """
+        objects = [_found(world, kind, id) for kind, id in zip(self.kinds, ids, strict=True)]
+        params = checked(given, self.takes, lambda kind, id: world.store.get(id, kind))
+        about = [*objects, *(value for value in params.values() if isinstance(value, dict) and "object" in value)]
+        clock = next(filter(None, map(world.clock_of, about)), None)
+        with world.on(clock):
+            return self.function(world, params, *objects)
 
 
-MUTATIONS = tuple(
-    Mutation(*row)
-    for row in (
-        ("POST", "/v1/customers", "customers", "customer", changes.create_customer),
-        ("POST", "/v1/customers/{id}", "customers", "customer", changes.update_customer),
-        ("DELETE", "/v1/customers/{id}", "customers", "customer", changes.delete_customer),
-        ("POST", "/v1/refunds", "refunds", "refund", changes.create_refund),
-        ("POST", "/v1/refunds/{id}", "refunds", "refund", changes.update_refund),
-        ("POST", "/v1/subscriptions/{id}", "subscriptions", "subscription", changes.update_subscription),
-        ("DELETE", "/v1/subscriptions/{id}", "subscriptions", "subscription", changes.cancel_subscription),
-        ("POST", "/v1/invoices/{id}/pay", "invoices", "invoice", changes.pay_invoice),
-        ("POST", "/v1/products", "products", "product", catalogue_changes.create_product),
-        ("POST", "/v1/products/{id}", "products", "product", catalogue_changes.update_product),
-        ("DELETE", "/v1/products/{id}", "products", "product", catalogue_changes.delete_product),
-        ("POST", "/v1/prices", "prices", "price", catalogue_changes.create_price),
-        ("POST", "/v1/prices/{id}", "prices", "price", catalogue_changes.update_price),
-        ("POST", "/v1/coupons", "coupons", "coupon", catalogue_changes.create_coupon),
-        ("DELETE", "/v1/coupons/{id}", "coupons", "coupon", catalogue_changes.delete_coupon),
-        ("POST", "/v1/webhook_endpoints", "webhook_endpoints", "webhook_endpoint", webhook_endpoints.create),
-        ("POST", "/v1/webhook_endpoints/{id}", "webhook_endpoints", "webhook_endpoint", webhook_endpoints.update),
-        ("DELETE", "/v1/webhook_endpoints/{id}", "webhook_endpoints", "webhook_endpoint", webhook_endpoints.delete),
+def _found(world: World, kind: str, id: str) -> Object:
+    obj = world.store.get(id, kind)
+    if obj is None or obj.get("deleted"):
+        raise missing(kind, id)
+    return obj
+
+
+@cache
+def mutations() -> tuple[Mutation, ...]:
+    """Every call of calls/*.yaml."""
+    return tuple(
+        _mutation(file.stem, route, row)
+        for file in sorted(_FOLDER.glob("*.yaml"))
+        for route, row in yaml.safe_load(file.read_text(encoding="utf-8")).items()
     )
-)
+
+
+def _mutation(module: str, route: str, row: Mapping[str, Any]) -> Mutation:
+    method, path = route.split(" ")
+    name, kind = _resource(row.get("resource"), path)
+    return Mutation(
+        method,
+        re.sub(r"{[^}]*}", "{id}", path),
+        name,
+        kind,
+        tuple(re.findall(r"{([^}]*)}", path)),
+        row.get("takes") or {},
+        getattr(import_module(f"{calls.__name__}.{module}"), row["run"]),
+    )
+
+
+def _resource(named: str | None, path: str) -> tuple[str, str]:
+    """(name, kind) of the list that a call belongs to: the one named, or the longest that its path begins with."""
+    if named:
+        return named, listings()[named].kind if named in listings() else named
+    own = [row for row in listings().values() if row.parent is None and f"{path}/".startswith(f"{row.path}/")]
+    found = max(own, key=lambda row: len(row.path))
+    return found.name, found.kind

@@ -61,7 +61,7 @@ def router() -> Router[Endpoint]:
             made.add("GET", f"{listing.path}/{{id}}", Endpoint(listing.name, listing.kind, _one_of(listing)))
     made.add("GET", "/v1/account", Endpoint("accounts", "account", _own_account))
     made.add("GET", "/v1/balance", Endpoint("balance", "balance", _balance))
-    for mutation in mutations.MUTATIONS:
+    for mutation in mutations.mutations():
         made.add(mutation.method, mutation.path, Endpoint(mutation.name, mutation.kind, _change(mutation)))
     return made
 

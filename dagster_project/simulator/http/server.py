@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from dagster_project.errors import LedgerlineError, PortInUse
 from dagster_project.simulator.engine import seed as history
-from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.store import FORMAT, Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http import control
 from dagster_project.simulator.http.api import Api
@@ -192,7 +192,10 @@ def _prepared(folder: Path, *, seed: int | None, customers: int | None, months: 
     path = folder / "state.sqlite"
     wanted = {"seed": seed, "customers": customers, "months": months}
     if path.exists() and not reset:
-        _readable(path).close()
+        if _format(path) != FORMAT:
+            print("The simulator's business on disk is of another version of Ledgerline, so it is made anew.")
+            _forget(path)
+            return _prepared(folder, seed=seed, customers=customers, months=months, reset=True)
         store = Store(path)
         has = {name: store.meta.get(name) for name in wanted}
         store.close()
@@ -217,6 +220,11 @@ def _opened(path: Path) -> Store:
     with contextlib.closing(_readable(path)) as connection:
         connection.execute("analyze")
     return Store(path)
+
+
+def _format(path: Path) -> int:
+    with contextlib.closing(_readable(path)) as connection:
+        return int(connection.execute("pragma user_version").fetchone()[0])
 
 
 def _readable(path: Path) -> sqlite3.Connection:

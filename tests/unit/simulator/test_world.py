@@ -264,6 +264,21 @@ def test_events_are_kept_for_thirty_days(world: World) -> None:
     assert max(created) > world.now - business.DAY
 
 
+def restored(now: Object, previous: Object) -> Object:
+    """What the changed fields were, put together from what they are and what the event says they were."""
+    return {
+        name: {**now[name], **restored(now[name], value)} if isinstance(value, dict) and now.get(name) else value
+        for name, value in previous.items()
+    }
+
+
+def stated(value: Any) -> Any:
+    """Without nulls, which in previous attributes also say that there was no such key."""
+    if not isinstance(value, dict):
+        return value
+    return {name: stated(each) for name, each in value.items() if each is not None}
+
+
 def test_an_event_tells_exactly_what_changed(world: World) -> None:
     latest: dict[str, Object] = {}
     updates = 0
@@ -281,7 +296,8 @@ def test_an_event_tells_exactly_what_changed(world: World) -> None:
             continue
         updates += 1
         assert changed == previous.keys(), event["type"]
-        assert {name: before.get(name) for name in previous} == previous, event["type"]
+        was = {name: before.get(name) for name in previous}
+        assert stated(restored(now, previous)) == stated(was), event["type"]
     assert updates > 100
 
 
