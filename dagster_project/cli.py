@@ -226,6 +226,7 @@ def _date(option: str, text: str | None) -> int | None:
 @click.option("--months", type=click.IntRange(1, 120), help="Default: 24, or the business that is there.")
 @click.option("--rate-limit", type=click.IntRange(1), help="Requests per second in all; default: none.")
 @click.option("--latency-ms", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--faults", multiple=True, metavar="NAME=VALUE|JSON", help="Trouble, e.g. error_rate=0.01; repeatable.")
 @click.option("--reset", is_flag=True, help="Forget the business and make it anew.")
 @click.pass_context
 def simulator(
@@ -236,6 +237,7 @@ def simulator(
     months: int | None,
     rate_limit: int | None,
     latency_ms: int,
+    faults: tuple[str, ...],
     reset: bool,
 ) -> int:
     """Serve the local Stripe in the foreground."""
@@ -252,6 +254,7 @@ def simulator(
         months=months,
         rate_limit=rate_limit,
         latency_ms=latency_ms,
+        faults=faults,
         reset=reset,
     )
     return 0

@@ -193,8 +193,8 @@ class Store:
             clauses.append(f"created {_OPERATORS[operator]} ?")
             values.append(moment)
         if hidden:
-            clauses.append(f"id not in ({', '.join('?' * len(hidden))})")
-            values += hidden
+            clauses.append("id not in (select value from json_each(?))")  # any number of them as one value
+            values.append(_encode(sorted(hidden)))
         backwards = ending_before is not None
         cursor = ending_before or starting_after
         if cursor is not None:
@@ -213,6 +213,18 @@ class Store:
         ).fetchall()
         bodies = [row[0] for row in rows[:limit]]
         return (bodies[::-1] if backwards else bodies), len(rows) > limit
+
+    @property
+    def last(self) -> int:
+        """The place of the newest object: see `since`."""
+        return self._seq
+
+    def since(self, place: int) -> list[tuple[str, str]]:
+        """(kind, id) of the objects that were inserted after a place, oldest first."""
+        self._write()
+        return self._db.execute(
+            f"select kind, id from {self._table} where seq > ? and gone = 0 order by seq", (place,)
+        ).fetchall()
 
     def count(self, kind: str) -> int:
         self._write()

@@ -9,7 +9,7 @@ import itertools
 import logging
 import re
 import time
-from collections import Counter
+from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
 
@@ -18,34 +18,22 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dagster_project.simulator.engine import ids
-from dagster_project.simulator.http import access, forms, idempotency
-from dagster_project.simulator.http.api_errors import ApiError, unknown_url
-from dagster_project.simulator.http.faults import Dice, Faults, Limiter
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.http import access, broken, forms, idempotency, limits
+from dagster_project.simulator.http.api_errors import ApiError, failure, unknown_url
+from dagster_project.simulator.http.faults import Dice, Faults
 from dagster_project.simulator.http.routes import Account, Call, Endpoint, router
+from dagster_project.simulator.http.traffic import Traffic
 from dagster_project.simulator.http.webhook_delivery import Deliverer
 
 API_VERSION = "2026-10-28.endive"
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?")
 _MAX_BODY = 1_000_000
+# Parameters whose object a call changes as it does the one in its path.
+_CHANGED_TOO = ("charge", "payment_intent", "invoice", "subscription", "customer")
 log = logging.getLogger(__name__)
 
-
-class Broken(Response):
-    """An answer that promises more than it sends, or a connection that ends without an answer."""
-
-    def __init__(self, body: bytes, headers: dict[str, str], *, reset: bool) -> None:
-        super().__init__(body, headers=headers, media_type="application/json")
-        self.reset = reset
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        transport = scope.get("ledgerline.transport")
-        if not self.reset:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await send(
-                {"type": "http.response.body", "body": bytes(self.body)[: len(self.body) // 2], "more_body": True}
-            )
-        if transport is not None:
-            transport.abort() if self.reset else transport.close()
+Found = tuple[str, Endpoint, list[str]]
 
 
 class Api:
@@ -56,14 +44,31 @@ class Api:
         self.faults = faults
         self.lock = asyncio.Lock()
         self.deliverer = Deliverer(account.store, self.lock, account.failed_events)
-        self.limiter = Limiter()
+        self.limiter = limits.Limiter()
         self.dice = Dice(account.world.seed)
+        self.traffic = Traffic()
         self.denied: dict[str, list[str]] = {}
-        self.requests: Counter[str] = Counter()
         self._router = router()
+        self._keys_in_use = idempotency.InUse()
+        self._locks = limits.ObjectLocks()
         self._numbers = itertools.count(account.store.meta.get("requests", 0) + 1)
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        found = self._router.find(request.method, _sent_path(scope))
+        label = f"{request.method} {found[0]}" if found else "unknown"
+        self.traffic.arrives(label)
+        try:
+            async with contextlib.AsyncExitStack() as held:
+                answer = await self._answer(request, found, label, held)
+                await answer(scope, receive, self.traffic.counted(send))
+        finally:
+            self.traffic.in_flight -= 1
+
+    async def _answer(
+        self, request: Request, found: Found | None, label: str, held: contextlib.AsyncExitStack
+    ) -> Response:
+        """Whatever happens, an answer in Stripe's form. What `held` holds is released when it is sent."""
         headers = {
             "Request-Id": self._request_id(),
             "Stripe-Version": request.headers.get("stripe-version", API_VERSION),
@@ -71,7 +76,7 @@ class Api:
             "Cache-Control": "no-cache, no-store",
         }
         try:
-            return await self._answer(request, headers)
+            return await self._admitted(request, found, label, headers, held)
         except ApiError as error:
             headers |= error.headers
             return Response(error.body(), error.status, headers, "application/json")
@@ -82,24 +87,26 @@ class Api:
             unknown = ApiError(500, "Something in the simulator failed; its log has the cause.", type="api_error")
             return Response(unknown.body(), 500, headers, "application/json")
 
-    async def _answer(self, request: Request, headers: dict[str, str]) -> Response:
-        path = request.url.path
-        found = self._router.find(request.method, path)
-        label = f"{request.method} {found[0] if found else 'unknown'}"
-        self.requests[label] += 1
+    async def _admitted(
+        self,
+        request: Request,
+        found: Found | None,
+        label: str,
+        headers: dict[str, str],
+        held: contextlib.AsyncExitStack,
+    ) -> Response:
+        """Who asks, whether they may, and whether there is room."""
+        faults, path = self.faults, request.url.path
         body = await _body(request)
-        if seconds := self.dice.delay(self.faults):
-            await asyncio.sleep(seconds)
+        self.traffic.bytes_received += len(body)
         key = access.key_of(request.headers)
         access.check_account(request.headers, key, self.account.id)
         version = headers["Stripe-Version"]
         if not _VERSION.fullmatch(version):
             headers["Stripe-Version"] = API_VERSION
             raise ApiError(400, f"Invalid Stripe API version: {version}")
-        self.limiter.check(self.faults, label)
-        struck = path.startswith(self.faults.path)
-        if struck and self.dice.happens(self.faults.error_rate):
-            raise ApiError(500, "An error occurred while processing your request.", type="api_error")
+        self.limiter.check(faults, label)
+        held.enter_context(self.limiter.working(faults, label))
         if found is None:
             raise unknown_url(request.method, path)
         _, endpoint, path_ids = found
@@ -108,38 +115,103 @@ class Api:
         )
         encoded = "&".join(filter(None, (request.url.query, body.decode(errors="replace"))))
         call = Call(request.method, path, path_ids, forms.parse(encoded))
-        async with self.lock:
-            answer = self._changed(endpoint, call, request, headers) if request.method != "GET" else None
-            if answer is None:
-                answer = Response(endpoint.run(self.account, call), 200, headers, "application/json")
-        if struck and self.dice.happens(self.faults.reset_rate):
-            return Broken(bytes(answer.body), headers, reset=True)
-        if struck and self.dice.happens(self.faults.truncate_rate):
-            return Broken(bytes(answer.body), headers, reset=False)
-        return answer
+        if not path.startswith(faults.path):
+            faults = Faults(faults.latency_ms, faults.jitter_ms, lock_wait_s=faults.lock_wait_s)
+        if self.dice.happens(faults.resource_limit_rate):
+            raise limits.limited("resource-specific")
+        if self.dice.happens(faults.lock_timeout_rate):
+            raise limits.lock_timeout()
+        if call.method == "GET":
+            answer = await self._read(endpoint, call, headers, faults)
+        else:
+            answer = await self._changed(endpoint, call, request.headers.get("idempotency-key"), headers, faults, held)
+        return self._damaged(answer, faults)
 
-    def _changed(self, endpoint: Endpoint, call: Call, request: Request, headers: dict[str, str]) -> Response:
+    async def _read(self, endpoint: Endpoint, call: Call, headers: dict[str, str], faults: Faults) -> Response:
+        await self._wait(faults)
+        if self.dice.happens(faults.error_rate):
+            raise failure()
+        async with self.lock:
+            return Response(endpoint.run(self.account, call), 200, headers, "application/json")
+
+    async def _changed(
+        self,
+        endpoint: Endpoint,
+        call: Call,
+        key: str | None,
+        headers: dict[str, str],
+        faults: Faults,
+        held: contextlib.AsyncExitStack,
+    ) -> Response:
         """A call that changes something: whole or not at all, and at most once per idempotency key."""
-        store, key = self.account.store, request.headers.get("idempotency-key")
+        if call.method == "DELETE":
+            key = None  # has no effect there, as the documentation says
         fingerprint = hashlib.sha256(repr((call.method, call.path, call.params)).encode()).hexdigest()
         if key is not None:
             headers["Idempotency-Key"] = key
-            if (earlier := idempotency.find(store, key, fingerprint)) is not None:
+            held.enter_context(self._keys_in_use.claim(self.account.id, key))
+            async with self.lock:
+                earlier = idempotency.find(self.account.store, key, fingerprint)
+            if earlier is not None:
                 headers |= {"Idempotent-Replayed": "true", "Original-Request": earlier.request_id}
                 return Response(earlier.body, earlier.status, headers, "application/json")
             headers["Original-Request"] = headers["Request-Id"]
-        announced = len(self.account.world.new_events)
-        try:
-            with store.atomic():
-                status, body = _run(endpoint, self.account, call)
-                if key is not None:
-                    idempotency.keep(store, key, fingerprint, status, body, headers["Request-Id"])
-        except BaseException:
-            del self.account.world.new_events[announced:]
-            raise
-        self.announce(headers["Request-Id"], key)
-        store.flush()
+        touched = [*call.ids, *(value for name in _CHANGED_TOO if isinstance(value := call.params.get(name), str))]
+        async with self._locks.holding((f"{self.account.id} {id}" for id in touched), faults.lock_wait_s):
+            await self._wait(faults)
+            async with self.lock:
+                status, body = self._run(endpoint, call, key, fingerprint, headers["Request-Id"], faults)
         return Response(body, status, headers, "application/json")
+
+    def _run(
+        self, endpoint: Endpoint, call: Call, key: str | None, fingerprint: str, request_id: str, faults: Faults
+    ) -> tuple[int, bytes]:
+        """Carry out a call. Stripe keeps and repeats a 500 as it does any other outcome. Needs the lock."""
+        store, world = self.account.store, self.account.world
+        announced = len(world.new_events)
+        try:
+            with self._concealing(store), store.atomic():
+                if self.dice.happens(faults.error_rate):
+                    status, body = 500, failure().body()
+                else:
+                    status, body = _outcome(endpoint, self.account, call)
+                if self.dice.happens(faults.lost_rate):
+                    status, body = 500, failure().body()
+                if key is not None:
+                    idempotency.keep(store, key, fingerprint, status, body, request_id)
+        except BaseException:
+            del world.new_events[announced:]
+            raise
+        self.announce(request_id, key)
+        store.flush()
+        return status, body
+
+    async def _wait(self, faults: Faults) -> None:
+        if seconds := self.dice.delay(faults):
+            await asyncio.sleep(seconds)
+
+    def _damaged(self, answer: Response, faults: Faults) -> Response:
+        if self.dice.happens(faults.reset_rate):
+            return broken.Reset(answer.body)
+        if self.dice.happens(faults.truncate_rate):
+            return broken.Truncated(answer.body, answer.status_code, dict(answer.headers))
+        if self.dice.happens(faults.slow_rate):
+            return broken.slow(answer, faults.slow_bytes_per_s)
+        return answer
+
+    @contextlib.contextmanager
+    def _concealing(self, store: Store) -> Iterator[None]:
+        """What is made inside becomes visible as late as the faults say."""
+        before = store.last
+        yield
+        if self.faults.late_rate or self.faults.search_lag_s:
+            made = store.since(before)
+            self.account.reading.conceal(made, self._late)
+            self.account.searching.conceal(made, lambda kind, id: self.faults.search_lag_s)
+
+    def _late(self, kind: str, id: str) -> float:
+        unlucky = self.account.world.chance("late", id).random() < self.faults.late_rate
+        return self.faults.late_seconds if unlucky and kind != "event" else 0
 
     def announce(self, request_id: str | None = None, idempotency_key: str | None = None) -> int:
         """Hand the events that are new to the endpoints; the number of events. Needs the lock."""
@@ -161,7 +233,8 @@ class Api:
         async with self.lock:
             start = time.monotonic()
             try:
-                await asyncio.to_thread(self.account.world.advance, to)
+                with self._concealing(self.account.store):
+                    await asyncio.to_thread(self.account.world.advance, to)
             except ValueError as error:
                 raise ApiError(400, f"The clock only moves forward: {error}", param="to") from None
             events = self.announce()
@@ -174,7 +247,7 @@ class Api:
         return ids.make(self.account.world.seed, "req", number)[:18]
 
 
-def _run(endpoint: Endpoint, account: Account, call: Call) -> tuple[int, bytes]:
+def _outcome(endpoint: Endpoint, account: Account, call: Call) -> tuple[int, bytes]:
     """A declined card is an answer (402): what was attempted stays on record."""
     try:
         return 200, endpoint.run(account, call)
@@ -184,13 +257,20 @@ def _run(endpoint: Endpoint, account: Account, call: Call) -> tuple[int, bytes]:
         return error.status, error.body()
 
 
+def _sent_path(scope: Scope) -> str:
+    """With its percent signs, so that an id may contain a slash."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.decode("latin-1")
+
+
 async def _body(request: Request) -> bytes:
     if request.method == "GET":
         return b""
-    with contextlib.suppress(ValueError):
-        if int(request.headers.get("content-length", 0)) > _MAX_BODY:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MAX_BODY:
             raise ApiError(413, "The request body is too large.")
-    body = await request.body()
     if body and "json" in request.headers.get("content-type", ""):
         raise ApiError(400, "Invalid request: v1 bodies are form-encoded (application/x-www-form-urlencoded).")
-    return body
+    return bytes(body)

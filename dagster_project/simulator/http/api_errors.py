@@ -57,7 +57,19 @@ def invalid_parameter(name: str, message: str, code: str | None = None) -> ApiEr
     return ApiError(400, message, code=code, param=name)
 
 
+def failure() -> ApiError:
+    """Stripe's own trouble: nothing that the request could do better."""
+    return ApiError(500, "An error occurred while processing your request. Please try again.", type="api_error")
+
+
 def unknown_url(method: str, path: str) -> ApiError:
+    if len(path) > 1 and path.endswith("/"):
+        return ApiError(
+            404,
+            f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing "
+            "slash. If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier in "
+            "your code.",
+        )
     return ApiError(
         404,
         f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at "

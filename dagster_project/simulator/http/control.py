@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from dagster_project.simulator.http.api import Api
 from dagster_project.simulator.http.api_errors import ApiError, missing, required_parameter
@@ -36,7 +37,8 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
             "account": api.account.id,
             "parameters": {name: store.meta.get(name) for name in ("seed", "customers", "months")},
             "objects": {} if busy else store.counts(),
-            "requests": dict(sorted(api.requests.items())),
+            "requests": dict(sorted(api.traffic.requests.items())),
+            "traffic": api.traffic.as_dict(),
             "faults": api.faults.as_dict(),
             "webhooks": {
                 "pending": api.deliverer.pending,
@@ -44,6 +46,12 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
                 "failed": len(api.deliverer.failed),
             },
         }
+
+    async def traffic(request: Request) -> dict[str, Any]:
+        counted = api.traffic.as_dict()
+        if request.method == "DELETE":
+            api.traffic.reset()
+        return counted
 
     async def advance(request: Request) -> dict[str, Any]:
         return await api.advance(_target(api.account.store.now, await _json(request)))
@@ -79,12 +87,17 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
             raise ApiError(400, f"The charge {charge} cannot be disputed.", param="charge")
         return dict(msgspec.json.decode(rows[0]))
 
+    def route(name: str, run: Callable[[Request], Awaitable[dict[str, Any]]], *methods: str) -> Route:
+        # With every method, because the refusal of the others must be JSON, too.
+        return Route(f"/_ledgerline/{name}", _Control(run, methods))
+
     return [
-        Route("/_ledgerline/status", _answering(api, status), methods=["GET"]),
-        Route("/_ledgerline/advance", _answering(api, advance), methods=["POST"]),
-        Route("/_ledgerline/faults", _answering(api, faults), methods=["GET", "POST", "DELETE"]),
-        Route("/_ledgerline/keys", _answering(api, keys), methods=["POST"]),
-        Route("/_ledgerline/dispute", _answering(api, dispute), methods=["POST"]),
+        route("status", status, "GET"),
+        route("traffic", traffic, "GET", "DELETE"),
+        route("advance", advance, "POST"),
+        route("faults", faults, "GET", "POST", "DELETE"),
+        route("keys", keys, "POST"),
+        route("dispute", dispute, "POST"),
     ]
 
 
@@ -99,16 +112,21 @@ def dispute_for(api: Api, charge: dict[str, Any]) -> None:
     dispute_opens(api.account.world, charge["id"])
 
 
-def _answering(
-    api: Api, run: Callable[[Request], Awaitable[dict[str, Any]]]
-) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return Response(msgspec.json.encode(await run(request)), media_type="application/json")
-        except ApiError as error:
-            return Response(error.body(), error.status, media_type="application/json")
+class _Control:
+    """An endpoint beside Stripe's API: JSON in, JSON out, refusals in Stripe's envelope."""
 
-    return endpoint
+    def __init__(self, run: Callable[[Request], Awaitable[dict[str, Any]]], methods: tuple[str, ...]) -> None:
+        self._run, self._methods = run, methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            if request.method not in self._methods:
+                raise ApiError(405, f"Say {' or '.join(self._methods)}.", headers={"Allow": ", ".join(self._methods)})
+            answer = Response(msgspec.json.encode(await self._run(request)), media_type="application/json")
+        except ApiError as error:
+            answer = Response(error.body(), error.status, error.headers, "application/json")
+        await answer(scope, receive, send)
 
 
 async def _json(request: Request) -> dict[str, Any]:

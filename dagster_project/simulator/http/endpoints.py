@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import unquote
 
 import yaml
 
@@ -70,8 +71,9 @@ class Router(Generic[Handler]):
         node.setdefault("", {})[method] = (path, handler)
 
     def find(self, method: str, path: str) -> tuple[str, Handler, list[str]] | None:
-        """(pattern, handler, the ids in the path), or None."""
-        found = _walk(self._root, path.strip("/").split("/"), [])
+        """(pattern, handler, the ids in the path), or None. `path` is as sent: an encoded slash belongs to an id."""
+        segments = map(unquote, path.split("/")) if "%" in path else path.split("/")
+        found = _walk(self._root, list(segments)[1:], [])
         if found is None or method not in found[0]:
             return None
         pattern, handler = found[0][method]

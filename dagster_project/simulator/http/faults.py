@@ -1,10 +1,10 @@
-"""Trouble on demand: latency, rate limits, failures and broken answers, by option or while the simulator runs."""
+"""Trouble on demand: the settings, by option or while the simulator runs, and the dice that decide whom it strikes."""
 
 from __future__ import annotations
 
+import json
 import random
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -13,17 +13,38 @@ from dagster_project.simulator.http.api_errors import ApiError
 
 @dataclass
 class Faults:
-    """Rates are shares of requests (0 to 1); limits are requests per second; None is no limit."""
+    """Rates are shares of requests (0 to 1) and strike those of `path`; all else holds for every request.
+
+    Limits that are None do not limit. The keys of the `endpoint_…_limits` are e.g. `GET /v1/charges/{id}`.
+    """
 
     latency_ms: float = 0
     jitter_ms: float = 0
+    # Requests per second.
     rate_limit: float | None = None
     endpoint_rate_limit: float | None = None
     endpoint_rate_limits: dict[str, float] = field(default_factory=dict)
+    # Requests that are being answered at the same time.
+    concurrency_limit: int | None = None
+    endpoint_concurrency_limit: int | None = None
+    endpoint_concurrency_limits: dict[str, int] = field(default_factory=dict)
+    resource_limit_rate: float = 0
+    lock_timeout_rate: float = 0
+    # How long a call waits for another one that changes the same object.
+    lock_wait_s: float = 5
+    # 500 without anything having happened, and 500 although it happened.
     error_rate: float = 0
+    lost_rate: float = 0
     reset_rate: float = 0
     truncate_rate: float = 0
-    # Restricts error_rate, reset_rate and truncate_rate to paths that start with this; "" is every path.
+    slow_rate: float = 0
+    slow_bytes_per_s: float = 1000
+    # New objects that lists and retrieves do not show for a while (wall time); an event is never late by these.
+    late_rate: float = 0
+    late_seconds: float = 5
+    # How long a new object cannot be found by search (wall time).
+    search_lag_s: float = 0
+    # "" is every path, otherwise those that start with it.
     path: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -43,61 +64,48 @@ def from_mapping(values: Mapping[str, Any], base: Faults | None = None) -> Fault
     return Faults(**changed)
 
 
+def from_texts(texts: Iterable[str]) -> dict[str, Any]:
+    """What a command line says: JSON objects or `name=value`, later ones win. Raises ApiError 400 for anything else."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        if text.lstrip().startswith("{"):
+            values |= _json(text, text)
+        else:
+            name, given, value = text.partition("=")
+            if not given:
+                raise ApiError(400, f"Invalid fault: {text}. Say name=value or a JSON object.")
+            values[name.strip()] = value if name.strip() == "path" else _json(value, text)
+    from_mapping(values)
+    return values
+
+
+def _json(value: str, text: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ApiError(400, f"Invalid fault: {text}. Say name=value or a JSON object.") from None
+
+
 def _fits(name: str, value: Any) -> bool:
-    def number(each: Any, lowest: float = 0) -> bool:
-        return isinstance(each, int | float) and not isinstance(each, bool) and each >= lowest
+    def number(each: Any, lowest: float) -> bool:
+        return isinstance(each, int | float) and not isinstance(each, bool) and lowest <= each <= 1e9
+
+    def whole(each: Any) -> bool:
+        return number(each, 1) and int(each) == each
 
     if name == "path":
         return isinstance(value, str)
     if name == "endpoint_rate_limits":
         return isinstance(value, dict) and all(number(each, 0.01) for each in value.values())
-    if name in ("rate_limit", "endpoint_rate_limit"):
+    if name == "endpoint_concurrency_limits":
+        return isinstance(value, dict) and all(whole(each) for each in value.values())
+    if name.endswith("rate_limit"):
         return value is None or number(value, 0.01)
-    return number(value) and (not name.endswith("_rate") or value <= 1)
-
-
-@dataclass
-class _Bucket:
-    tokens: float
-    at: float
-
-    def take(self, rate: float, now: float) -> bool:
-        """One second's worth may be saved up."""
-        self.tokens = min(max(rate, 1.0), self.tokens + (now - self.at) * rate)
-        self.at = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
-
-
-class Limiter:
-    """Token buckets as Stripe keeps them: one for the account, one per endpoint; all ids share their endpoint's."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[str, _Bucket] = {}
-
-    def check(self, faults: Faults, endpoint: str) -> None:
-        """Raises ApiError 429 with the reason that Stripe gives. `endpoint` is e.g. `GET /v1/charges/{id}`."""
-        own = faults.endpoint_rate_limits.get(endpoint, faults.endpoint_rate_limit)
-        now = time.monotonic()
-        if faults.rate_limit is not None and not self._take("", faults.rate_limit, now):
-            raise _limited("global-rate")
-        if own is not None and not self._take(endpoint, own, now):
-            raise _limited("endpoint-rate")
-
-    def _take(self, name: str, rate: float, now: float) -> bool:
-        bucket = self._buckets.setdefault(name, _Bucket(max(rate, 1.0), now))
-        return bucket.take(rate, now)
-
-
-def _limited(reason: str) -> ApiError:
-    return ApiError(
-        429,
-        "Request rate limit exceeded. Learn more about rate limits here https://docs.stripe.com/rate-limits.",
-        code="rate_limit",
-        headers={"Stripe-Rate-Limited-Reason": reason},
-    )
+    if name.endswith("concurrency_limit"):
+        return value is None or whole(value)
+    if name == "slow_bytes_per_s":
+        return number(value, 1)
+    return number(value, 0) and (not name.endswith("_rate") or value <= 1)
 
 
 class Dice:

@@ -5,7 +5,9 @@ Source: https://docs.stripe.com/api/idempotent_requests
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dagster_project.simulator.engine.store import Store
@@ -39,6 +41,30 @@ def find(store: Store, key: str, fingerprint: str) -> Replay | None:
             type="idempotency_error",
         )
     return Replay(kept[1], kept[2], kept[3])
+
+
+class InUse:
+    """Keys of calls that are still being carried out."""
+
+    def __init__(self) -> None:
+        self._keys: set[tuple[str, str]] = set()
+
+    @contextlib.contextmanager
+    def claim(self, account: str, key: str) -> Iterator[None]:
+        """Raises ApiError 409 while an earlier call with this key goes on."""
+        if (account, key) in self._keys:
+            raise ApiError(
+                409,
+                "There is currently another in-progress request using this Idempotent Key (that probably means you "
+                f"submitted twice, and the other request is still going through): {key}. Please try again later.",
+                type="idempotency_error",
+                code="idempotency_key_in_use",
+            )
+        self._keys.add((account, key))
+        try:
+            yield
+        finally:
+            self._keys.discard((account, key))
 
 
 def keep(store: Store, key: str, fingerprint: str, status: int, body: bytes, request_id: str) -> None:

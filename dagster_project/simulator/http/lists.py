@@ -53,6 +53,7 @@ class Query:
     parent: str | None = None
     predicates: list[Predicate] = field(default_factory=list)
     as_added: bool = False
+    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def page(store: Store, asked: Query, at: Window, path_kind: str) -> tuple[list[b
             return _scan(store, asked, at)
         return store.page(
             asked.kinds[0], where=asked.where, created=asked.created, parent=asked.parent, limit=at.limit,
-            starting_after=at.starting_after, ending_before=at.ending_before,
+            starting_after=at.starting_after, ending_before=at.ending_before, hidden=asked.hidden,
         )  # fmt: skip
     except KeyError as error:
         param = "ending_before" if at.ending_before else "starting_after"
@@ -324,6 +325,7 @@ def _scan(store: Store, asked: Query, at: Window) -> tuple[list[bytes], bool]:
         rows, more = store.page(
             asked.kinds[0], where=asked.where, created=asked.created, parent=asked.parent, limit=100,
             starting_after=None if backwards else cursor, ending_before=cursor if backwards else None,
+            hidden=asked.hidden,
         )  # fmt: skip
         for row in reversed(rows) if backwards else rows:
             obj = _decode(row)
@@ -345,7 +347,7 @@ def _all(store: Store, asked: Query) -> list[bytes]:
         while more:
             part, more = _scan(
                 store,
-                Query((kind,), asked.where, asked.created, asked.parent, asked.predicates),
+                Query((kind,), asked.where, asked.created, asked.parent, asked.predicates, hidden=asked.hidden),
                 Window(100, starting_after=cursor),
             )
             rows += part

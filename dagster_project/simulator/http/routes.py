@@ -15,6 +15,7 @@ from dagster_project.simulator.http import expand, lists, mutations
 from dagster_project.simulator.http.api_errors import missing, unknown_parameter
 from dagster_project.simulator.http.endpoints import Listing, Router, listings
 from dagster_project.simulator.http.forms import Params
+from dagster_project.simulator.http.visibility import Visibility
 
 Object = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
@@ -22,11 +23,16 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass
 class Account:
-    """What a call works on. `failed_events` are the events that no endpoint took."""
+    """What a call works on. `failed_events` are the events that no endpoint took.
+
+    `reading` and `searching` are what lists and retrieves, and what search, do not show yet.
+    """
 
     store: Store
     world: World
     failed_events: set[str] = field(default_factory=set)
+    reading: Visibility = field(default_factory=Visibility)
+    searching: Visibility = field(default_factory=Visibility)
 
     @property
     def id(self) -> str:
@@ -70,6 +76,7 @@ def _list_of(listing: Listing) -> Callable[[Account, Call], bytes]:
     def run(account: Account, call: Call) -> bytes:
         parent = call.ids[0] if call.ids else None
         query = lists.query(account.store, listing, call.params, parent, account.failed_events)
+        query.hidden = frozenset().union(*map(account.reading.hidden, listing.kinds))
         asked = expand.paths(call.params, of_list=True)
         if listing.kind == "event" and any(parts[0] == "data" for parts in asked):
             raise expand.not_expandable("data.data")
@@ -85,6 +92,8 @@ def _one_of(listing: Listing) -> Callable[[Account, Call], bytes]:
     def run(account: Account, call: Call) -> bytes:
         id = call.ids[-1]
         found = next(filter(None, (account.store.get(id, kind) for kind in listing.kinds)), None)
+        if found is not None and id in account.reading.hidden(found["object"]):
+            raise missing(listing.kind, id)
         if found is None or (found.get("deleted") and listing.kind != "customer"):
             raise missing(listing.kind, id)
         if listing.parent == "customer" and found.get("customer") != call.ids[0]:

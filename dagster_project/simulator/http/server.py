@@ -12,22 +12,22 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route
 
-from dagster_project.errors import LedgerlineError, PortInUse
+from dagster_project.errors import LedgerlineError, PortInUse, UsageError
 from dagster_project.simulator.engine import seed as history
 from dagster_project.simulator.engine.store import FORMAT, Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http import control
 from dagster_project.simulator.http.api import Api
-from dagster_project.simulator.http.faults import Faults, from_mapping
+from dagster_project.simulator.http.api_errors import ApiError
+from dagster_project.simulator.http.faults import Faults, from_mapping, from_texts
 from dagster_project.simulator.http.routes import Account
 
 ALREADY_RUNS = "already runs"
@@ -55,9 +55,10 @@ def create_app(store: Store, world: World, options: Options | None = None) -> St
         async with api.lock:
             store.flush()
 
-    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    everything = Route("/{path:path}", api.__call__, methods=methods)
-    return Starlette(routes=[*control.routes(api, options.about), everything], lifespan=lifespan)
+    app = Starlette(routes=control.routes(api, options.about), lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.router.default = api  # whatever path and method: every refusal is one of Stripe's
+    return app
 
 
 def serve(
@@ -70,21 +71,25 @@ def serve(
     months: int | None = None,
     rate_limit: float | None = None,
     latency_ms: float = 0,
-    faults: dict[str, Any] | None = None,
+    faults: Sequence[str] = (),
     reset: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Port 0 takes a free one; it is written to <data_dir>/simulator/server.json.
 
     Parameters of the business that are None are those of the state on disk, or the defaults. Others than those on disk
-    make the business anew. Raises PortInUse, and LedgerlineError when a simulator of this data directory already runs.
+    make the business anew. `faults` are texts as `from_texts` reads them. Raises UsageError for others, PortInUse,
+    and LedgerlineError when a simulator of this data directory already runs.
     """
+    try:
+        trouble = from_mapping({"rate_limit": rate_limit, "latency_ms": latency_ms, **from_texts(faults)})
+    except ApiError as error:
+        raise UsageError(f"--faults: {error}", "See `ledgerline simulator --help`.") from None
     folder = data_dir / "simulator"
     folder.mkdir(parents=True, exist_ok=True)
     with _stopping_politely(), _only_one(folder, data_dir), _listening(host, port) as listener:
         port = listener.getsockname()[1]
         store = _prepared(folder, seed=seed, customers=customers, months=months, reset=reset)
         about = {"data_dir": str(data_dir.resolve()), "port": port}
-        trouble = from_mapping({"rate_limit": rate_limit, "latency_ms": latency_ms, **(faults or {})})
         record = folder / "server.json"
         try:
             app = create_app(store, World(store), Options(trouble, about))
@@ -100,6 +105,7 @@ def server_options() -> dict[str, Any]:
     """For uvicorn: `Date` is the simulator's clock, and one idle connection must not hold up the end."""
     return {
         "http": _protocol(),
+        "ws": "none",
         "log_level": "critical",
         "date_header": False,
         "server_header": False,
@@ -124,7 +130,7 @@ class _Server(uvicorn.Server):
 
 
 def _protocol() -> Any:
-    """uvicorn's HTTP protocol, with the connection in the scope so that a fault can cut it."""
+    """uvicorn's HTTP protocol, with the connection in the scope so that a fault can cut it, and refusals as JSON."""
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError:
@@ -134,6 +140,12 @@ def _protocol() -> Any:
         def on_message_begin(self) -> None:
             super().on_message_begin()
             self.scope["ledgerline.transport"] = self.transport  # type: ignore[typeddict-unknown-key]
+
+        def send_400_response(self, msg: str) -> None:
+            body = ApiError(400, msg).body()
+            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+            self.transport.close()
 
     return Cuttable
 
@@ -259,6 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0)
     for name in DEFAULTS:
         parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--faults", action="append", default=[], help="JSON or name=value")
     given = vars(parser.parse_args(arguments))
     try:
         serve(given.pop("data_dir"), **given)

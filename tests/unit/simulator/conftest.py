@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,21 @@ class Simulator:
 
     def client(self, key: str = "sk_simulator", **options: Any) -> stripe.StripeClient:
         return stripe.StripeClient(key, base_addresses={"api": self.base_url}, **options)
+
+    def raw(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, Any, dict[str, Any]]:
+        """(status, headers, body) without Stripe's client in between; names of headers with _ for -."""
+        sent = {"Authorization": "Bearer sk_simulator"} | {
+            name.replace("_", "-"): text for name, text in headers.items()
+        }
+        request = urllib.request.Request(f"{self.base_url}{path}", data=body, method=method, headers=sent)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.headers, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, json.load(error)
 
     def control(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()

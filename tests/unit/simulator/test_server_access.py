@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import urllib.error
 import urllib.request
@@ -144,53 +143,6 @@ def test_malformed_control_calls_are_refused(shared, path, body):
         assert status in (400, 404)
         assert "message" in answer["error"]
     assert raw(shared.base_url, "/_ledgerline/status")[0] == 200
-
-
-# ---- faults --------------------------------------------------------------------------------------------------
-def test_a_rate_limit_in_all_answers_429_with_its_reason(account):
-    account.control("faults", {"rate_limit": 2})
-    client = account.client()
-    with pytest.raises(stripe.RateLimitError) as limited:
-        for _ in range(10):
-            client.v1.charges.list()
-    assert limited.value.headers["stripe-rate-limited-reason"] == "global-rate"
-    account.control("faults", method="DELETE")
-    assert client.v1.charges.list().data == []
-
-
-def test_an_endpoints_own_rate_limit_leaves_the_others_alone(account):
-    account.control("faults", {"endpoint_rate_limits": {"GET /v1/charges/{id}": 1}})
-    client = account.client()
-    reasons = []
-    for number in range(4):
-        status, headers, _ = raw(account.base_url, f"/v1/charges/ch_{number}")
-        reasons.append((status, headers.get("Stripe-Rate-Limited-Reason")))
-    assert reasons[0] == (404, None)
-    assert (429, "endpoint-rate") in reasons
-    for _ in range(4):
-        client.v1.charges.list()
-
-
-def test_failures_can_be_ordered_for_one_path(account):
-    account.control("faults", {"error_rate": 1, "path": "/v1/charges"})
-    client = account.client()
-    with pytest.raises(stripe.APIError) as failed:
-        client.v1.charges.list()
-    assert failed.value.http_status == 500
-    assert client.v1.refunds.list().data == []
-
-
-def test_answers_can_be_cut_short_and_connections_reset(account):
-    for number in range(50):
-        account.store.insert({"id": f"ch_{number}", "object": "charge", "created": number, "text": "x" * 1000})
-    account.control("faults", {"truncate_rate": 1, "path": "/v1/charges"})
-    with pytest.raises(http.client.IncompleteRead):
-        raw(account.base_url, "/v1/charges?limit=50")
-    account.control("faults", {"truncate_rate": 0, "reset_rate": 1})
-    with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
-        raw(account.base_url, "/v1/charges?limit=50")
-    account.control("faults", method="DELETE")
-    assert raw(account.base_url, "/v1/charges?limit=50")[0] == 200
 
 
 def test_the_status_counts_objects_and_requests(business):
