@@ -2,60 +2,130 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import msgspec
-
-from dagster_project.simulator.engine import billing
+from dagster_project.simulator.calls.tax_ids import checked_type
+from dagster_project.simulator.engine import clocks, credit, customers, ids
 from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing
 from dagster_project.simulator.http.parameters import merged
 
+Params = dict[str, Any]
 _ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
+_OPTIONAL = ("business_name", "individual_name")  # absent, never null
+_PREFIX = re.compile(r"[A-Z0-9]{3,12}", re.ASCII)
 
 
-def create(world: World, params: dict[str, Any]) -> Object:
-    number = world.number("mail")
-    clock = params.pop("test_clock", None)
+def create(world: World, params: Params) -> Object:
+    clock, method = params.pop("test_clock", None), params.pop("payment_method", None)
+    balance, tax_ids = params.pop("balance", 0), params.pop("tax_id_data", [])
+    if clock is not None and world.clock_of({"test_clock": clock["id"]}) is None:
+        raise missing("test_helpers.test_clock", clock["id"], param="test_clock")
     made = world.add(
-        "customer", "cus", currency=None, delinquent=False, preferred_locales=[],
-        invoice_prefix=f"LL{number:06d}", next_invoice_sequence=1,
-        **{"name": None, "phone": None, "address": None, "metadata": {}, "tax_exempt": "none", **_fields({}, params)},
+        "customer", "cus", currency=None, delinquent=False, next_invoice_sequence=1, name=None, phone=None,
+        address=None, metadata={}, tax_exempt="none", preferred_locales=[],
+        invoice_prefix=ids.make(world.seed, "prefix", world.number("prefix"))[-8:].upper(),
     )  # fmt: skip
     if clock:
-        made["test_clock"] = clock["id"]
-    world.emit("customer.created", made)
+        clocks.put_on_clock(world, made, clock)
+    with world.on(clock and clock["id"]):
+        made["created"] = world.now
+        if method is not None:
+            _attach(world, made, method)
+        made.update(_fields(world, made, params))
+        for name in _OPTIONAL:
+            if made.get(name, "") is None:
+                del made[name]
+        world.store.save(made)
+        world.emit("customer.created", made)
+        for row in tax_ids:
+            customers.add_tax_id(world, made, checked_type(row["type"], "tax_id_data"), row["value"])
+        _set_balance(world, made, balance)
     return made
 
 
-def update(world: World, params: dict[str, Any], customer: Object) -> Object:
-    return world.change(customer, "customer.updated", **_fields(customer, params))
+def update(world: World, params: Params, customer: Object) -> Object:
+    balance = params.pop("balance", customer["balance"])
+    fields = _fields(world, customer, params)
+    for name in _OPTIONAL:
+        if name in fields and fields[name] is None:
+            del fields[name]
+            customer.pop(name, None)
+    world.change(customer, "customer.updated", **fields)
+    _set_balance(world, customer, balance)
+    return customer
 
 
-def delete(world: World, params: dict[str, Any], customer: Object) -> Object:
-    """Subscriptions end at once; the customer leaves every list, and reading it gives the tombstone."""
-    running, more = {"customer": customer["id"], "not status": ["canceled", "incomplete_expired"]}, True
-    while more:
-        page, more = world.store.page("subscription", where=running, limit=100)
-        for body in page:
-            billing.end_subscription(world, world.the(msgspec.json.decode(body)["id"], "subscription"))
-    # Nobody is left to collect from: unpaid invoices stay as they are.
-    unpaid, _ = world.store.page(
-        "invoice", where={"customer": customer["id"], "status": ["draft", "open"]}, limit=100_000
-    )
-    world.forget({msgspec.json.decode(body)["id"] for body in unpaid})
-    world.emit("customer.deleted", customer)
-    tombstone = {"id": customer["id"], "object": "customer", "deleted": True}
-    world.store.delete(customer["id"], tombstone, kind="customer")
-    return tombstone
+def delete(world: World, params: Params, customer: Object) -> Object:
+    return customers.delete_customer(world, customer)
 
 
-def _fields(customer: Object, params: dict[str, Any]) -> Object:
+def delete_discount(world: World, params: Params, customer: Object) -> Object:
+    """The coupon of the customer itself; those of its subscriptions stay."""
+    discount = customer.get("discount")
+    if not discount:
+        raise ApiError(404, f"No active discount for customer: {customer['id']}", code="resource_missing")
+    world.change(customer, "customer.updated", discount=None)
+    world.emit("customer.discount.deleted", discount)
+    return {**discount, "deleted": True}
+
+
+def _set_balance(world: World, customer: Object, balance: int) -> None:
+    """The difference is a transaction of the customer's balance, in the account's currency if it has none yet."""
+    if balance == customer["balance"]:
+        return
+    if not customer["currency"]:
+        account = world.store.get(world.id_of_account, "account") or {}
+        world.change(customer, "customer.updated", currency=account.get("default_currency") or "usd")
+    credit.credit(world, customer, balance - customer["balance"], "adjustment")
+
+
+def _attach(world: World, customer: Object, method: Object) -> None:
+    if method["customer"] not in (None, customer["id"]):
+        raise ApiError(
+            400, "The payment method you provided has already been attached to a customer.", param="payment_method"
+        )
+    world.change(method, "payment_method.attached", customer=customer["id"])
+
+
+def _fields(world: World, customer: Object, params: Params) -> Object:
     fields = {**params}
     if "tax_exempt" in params:
         fields["tax_exempt"] = params["tax_exempt"] or "none"
     if "address" in params:
-        before = customer.get("address") or dict.fromkeys(_ADDRESS)
-        fields["address"] = {**before, **params["address"]} if params["address"] else None
+        fields["address"] = _address(customer.get("address"), params["address"])
+    if params.get("shipping"):
+        before = customer.get("shipping") or {}
+        fields["shipping"] = {
+            "phone": None, **before, **params["shipping"],
+            "address": _address(before.get("address"), params["shipping"]["address"]),
+        }  # fmt: skip
     if "metadata" in params:
         fields["metadata"] = merged(customer.get("metadata"), params["metadata"])
+    if "invoice_settings" in params:
+        fields["invoice_settings"] = _invoice_settings(customer, params["invoice_settings"] or {})
+    if "invoice_prefix" in params and not _PREFIX.fullmatch(params["invoice_prefix"] or ""):
+        raise invalid_parameter("invoice_prefix", "invoice_prefix must be 3-12 uppercase letters or numbers.")
     return fields
+
+
+def _invoice_settings(customer: Object, given: Params) -> Object:
+    settings = {**customer["invoice_settings"], **given}
+    method = given.get("default_payment_method")
+    if method is not None:
+        if method["customer"] != customer["id"]:
+            raise invalid_parameter(
+                "invoice_settings[default_payment_method]",
+                f"The customer does not have a payment method with the ID {method['id']}. The payment method must be "
+                "attached to the customer.",
+                "resource_missing",
+            )
+        settings["default_payment_method"] = method["id"]
+    if given.get("rendering_options"):
+        settings["rendering_options"] = {"amount_tax_display": None, "template": None, **given["rendering_options"]}
+    return {**settings, "custom_fields": settings["custom_fields"] or None}
+
+
+def _address(before: Object | None, given: Params | None) -> Object | None:
+    return {**(before or dict.fromkeys(_ADDRESS)), **given} if given else None

@@ -178,6 +178,8 @@ class World:
         obj = shapes.new(kind, fields.pop("id", None) or self.id(prefix), **fields)
         if "created" in obj and not obj["created"]:
             obj["created"] = self.now
+        if self.clock and "test_clock" in obj:
+            obj["test_clock"] = self.clock
         return self.store.insert(obj, parent=within)
 
     def the(self, id: str, kind: str | None = None) -> Object:
