@@ -221,9 +221,11 @@ def _date(option: str, text: str | None) -> int | None:
 # ---- the local Stripe ---------------------------------------------------------------------------------------
 @cli.group(invoke_without_command=True)
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: LEDGERLINE_SIMULATOR_PORT.")
+@click.option("--scenario", metavar="NAME", help="saas (default) or flat.")
+@click.option("--customers", type=int, help="10 to 20,000; default: 1500, or the business that is there.")
+@click.option("--objects", type=int, help="Of flat, which has volume alone; default: 1,000,000.")
+@click.option("--months", type=int, help="1 to 120; default: 24, or the business that is there.")
 @click.option("--seed", type=int, help="Default: 7, or the business that is there.")
-@click.option("--customers", type=click.IntRange(1, 20_000), help="Default: 1500, or the business that is there.")
-@click.option("--months", type=click.IntRange(1, 120), help="Default: 24, or the business that is there.")
 @click.option("--rate-limit", type=click.IntRange(1), help="Requests per second in all; default: none.")
 @click.option("--latency-ms", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--faults", multiple=True, metavar="NAME=VALUE|JSON", help="Trouble, e.g. error_rate=0.01; repeatable.")
@@ -232,9 +234,11 @@ def _date(option: str, text: str | None) -> int | None:
 def simulator(
     context: click.Context,
     port: int | None,
-    seed: int | None,
+    scenario: str | None,
     customers: int | None,
+    objects: int | None,
     months: int | None,
+    seed: int | None,
     rate_limit: int | None,
     latency_ms: int,
     faults: tuple[str, ...],
@@ -249,9 +253,13 @@ def simulator(
     serve(
         settings.data_dir,
         port=port or settings.port("LEDGERLINE_SIMULATOR_PORT"),
-        seed=seed,
-        customers=customers,
-        months=months,
+        business={
+            "scenario": scenario,
+            "customers": customers,
+            "objects": objects,
+            "months": months,
+            "seed": seed,
+        },
         rate_limit=rate_limit,
         latency_ms=latency_ms,
         faults=faults,

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from dagster_project.errors import LedgerlineError, StripeUnreachable
-from dagster_project.simulator.http.server import ALREADY_RUNS, port_in_use
+from dagster_project.simulator.engine import scenarios
+from dagster_project.simulator.http.server import ALREADY_RUNS, another_business, port_in_use
 
 _POLL_S = 0.05
 _STOP_S = 10.0
@@ -48,24 +49,33 @@ class SimulatorHandle:
 def ensure_running(
     data_dir: Path,
     *,
+    scenario: str | None = None,
     seed: int | None = None,
     customers: int | None = None,
     months: int | None = None,
+    objects: int | None = None,
     port: int | None = None,
     timeout: float = 60,
     on_line: Callable[[str], None] | None = None,
 ) -> SimulatorHandle:
     """The simulator of a data directory, started when none answers; without `port` on a free one.
 
-    A running one is taken as it is. `on_line` gets what a new one prints while it makes its business; `timeout` seconds
-    without a sign of life are a failure. Raises PortInUse, or LedgerlineError with the end of the log.
+    What is said of the business (see `scenarios`) must be true of one that runs or is on disk. `on_line` gets what a
+    new one prints while it makes its business; `timeout` seconds without a sign of life are a failure. Raises PortInUse,
+    UsageError when it is another business, or LedgerlineError with the end of the log.
     """
+    asked = scenarios.checked(
+        {"scenario": scenario, "seed": seed, "customers": customers, "months": months, "objects": objects}
+    )
     folder = data_dir / "simulator"
     folder.mkdir(parents=True, exist_ok=True)
     with _starting(folder):
         if (running := find(data_dir)) is not None:
+            has = status(running.base_url)["parameters"]
+            if scenarios.differs(asked, has):
+                raise another_business(has)
             return running
-        return _start(data_dir, seed, customers, months, port, timeout, on_line or (lambda line: None))
+        return _start(data_dir, asked, port, timeout, on_line or (lambda line: None))
 
 
 def find(data_dir: Path) -> SimulatorHandle | None:
@@ -104,17 +114,14 @@ def _starting(folder: Path) -> Iterator[None]:
 
 def _start(
     data_dir: Path,
-    seed: int | None,
-    customers: int | None,
-    months: int | None,
+    asked: scenarios.Parameters,
     port: int | None,
     timeout: float,
     on_line: Callable[[str], None],
 ) -> SimulatorHandle:
     command = [sys.executable, "-m", "dagster_project.simulator.http.server", "--data-dir", str(data_dir)]
-    for name, value in (("port", port), ("seed", seed), ("customers", customers), ("months", months)):
-        if value is not None:
-            command += [f"--{name}", str(value)]
+    for name, value in {**asked, **({} if port is None else {"port": port})}.items():
+        command += [f"--{name}", str(value)]
     log = data_dir / "simulator" / "server.log"
     with log.open("wb") as out:
         child = subprocess.Popen(

@@ -94,4 +94,16 @@ class Saas:
     suffixes = {"usd": ("Labs", "Inc", "Works"), "eur": ("GmbH", "SARL", "BV"), "jpy": ("KK", "Lab")}
 
 
-SCENARIOS: dict[str, type[Saas]] = {"saas": Saas}
+class Flat(Saas):
+    """Volume alone: customers, charges and their balance transactions, in bursts that share a second."""
+
+    currencies = {"usd": 0.7, "eur": 0.3}
+    customer_share = 0.08  # of all objects
+    intent_share = 0.10  # of charges were made through a payment intent that is kept
+    refund_share = 0.02  # of charges are given back in full
+    amounts = (500, 250_000)  # minor units
+    burst = 0.02  # of moments at which anything is charged bring many charges at once
+    burst_sizes = (20, 350)
+
+
+SCENARIOS: dict[str, type[Saas]] = {"saas": Saas, "flat": Flat}

@@ -6,17 +6,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from dagster_project.simulator.engine import business as b
-from dagster_project.simulator.engine import shapes
+from dagster_project.simulator.engine.account import open_account
 from dagster_project.simulator.engine.arrivals import day_begins, weight
+from dagster_project.simulator.engine.flat import fill
 from dagster_project.simulator.engine.payouts import billing_fee, day_ends
 from dagster_project.simulator.engine.rarities import rare_objects
+from dagster_project.simulator.engine.scenarios import FLAT, Parameters
 from dagster_project.simulator.engine.world import Object, World
 
 
-def seed(world: World, *, seed: int, customers: int, months: int, progress: Callable[[str], None] = print) -> None:
+def seed(
+    world: World, *, seed: int, customers: int, months: int, scenario: str = "saas",
+    progress: Callable[[str], None] = print,
+) -> None:  # fmt: skip
     """Fill an empty world with `months` months that end at `business.CLOCK`, in which `customers` customers arrive."""
     meta = world.store.meta
-    meta.update(seed=seed, customers=customers, months=months)
+    meta.update(scenario=scenario, seed=seed, customers=customers, months=months)
     start = b.CLOCK // b.DAY * b.DAY - int(months * 30.4375) * b.DAY
     world.events_from = b.CLOCK - b.EVENT_RETENTION
     world.store.now = start
@@ -39,44 +44,15 @@ def seed(world: World, *, seed: int, customers: int, months: int, progress: Call
     world.store.flush()
 
 
+def make(world: World, parameters: Parameters, progress: Callable[[str], None] = print) -> None:
+    """Fill an empty world with the business that `scenarios.completed` has named."""
+    (fill if parameters["scenario"] == FLAT else seed)(world, **parameters, progress=progress)
+
+
 def _set_up(world: World) -> None:
     meta = world.store.meta
     meta["prices"], meta["arrived"], meta["taken"] = {}, 0, 0.0
-    account = shapes.new("account", world.id("acct")[:21], email="billing@example.com", type="standard")
-    account |= {
-        "business_profile": {
-            "annual_revenue": None, "estimated_worker_count": None, "mcc": "5734", "name": "Ledgerline Demo",
-            "minority_owned_business_designation": None, "product_description": None, "support_address": None,
-            "support_email": None, "support_phone": None, "specified_commercial_transactions_act_url": None,
-            "support_url": None, "url": "https://example.com",
-        },
-        "business_type": "company", "capabilities": {"card_payments": "active", "transfers": "active"},
-        "country": "US", "created": world.now, "default_currency": "usd", "charges_enabled": True,
-        "payouts_enabled": True, "details_submitted": True, "metadata": {},
-    }  # fmt: skip
-    meta["account"] = account["id"]
-    banks = [
-        shapes.new(
-            "bank_account",
-            world.id("ba"),
-            account=account["id"],
-            account_holder_name="Ledgerline Demo",
-            bank_name="STRIPE TEST BANK",
-            account_holder_type="company",
-            country=country,
-            currency=currency,
-            default_for_currency=True,
-            last4="6789",
-            fingerprint=f"bank{currency}",
-            status="new",
-            metadata={},
-        )
-        for currency, country in (("usd", "US"), ("eur", "DE"), ("jpy", "JP"))
-    ]
-    account["external_accounts"] = shapes.embedded(f"/v1/accounts/{account['id']}/external_accounts", banks)
-    world.store.insert(account)
-    for bank in banks:
-        world.store.insert(bank, kind="external_account", parent=account["id"])
+    open_account(world)
     rate = world.add(
         "tax_rate", "txr", display_name="USt", percentage=world.business.tax_percent,
         effective_percentage=world.business.tax_percent,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ INDEXED = (
     "customer", "subscription", "invoice", "status", "payout", "source", "type", "payment_intent", "charge", "price",
     "product", "active", "currency", "open",
 )  # fmt: skip
+COLUMNS = ("seq", "kind", "id", "created", "parent", "body", *INDEXED)
 FORMAT = 2  # of the file; one of another format is made anew
 _CACHE = 40_000
 _encode = msgspec.json.Encoder().encode
@@ -142,6 +143,27 @@ class Store:
         row.obj = obj
         row.extra.update(extra)
         self._dirty[row.kind, obj["id"]] = row
+
+    def fill(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Write very many objects into a new file, each a tuple of `COLUMNS` without the first.
+
+        The indexes are made afterwards, which is several times quicker. A crash meanwhile leaves the file unusable.
+        """
+        self.flush()
+        made = self._schema()[1:]
+        for statement in made:
+            self._db.execute(f"drop index {statement.split(' if not exists ')[1].split(' on ')[0]}")
+        self._db.executescript("pragma journal_mode = off; pragma synchronous = off; pragma cache_size = -200000")
+        self._db.execute("begin")
+        numbered = ((number, *row) for number, row in enumerate(rows, self._seq + 1))
+        self._db.executemany(
+            f"insert into {self._table} ({', '.join(_columns)}) values ({', '.join('?' * len(_columns))})", numbered
+        )
+        self._db.execute("commit")
+        for statement in made:
+            self._db.execute(statement)
+        self._db.executescript("pragma cache_size = -2000; pragma synchronous = normal; pragma journal_mode = wal")
+        self._seq = self._db.execute(f"select coalesce(max(seq), 0) from {self._table}").fetchone()[0]
 
     def delete(self, id: str, tombstone: Object | None, *, kind: str | None = None) -> None:
         """Take an object out of every list; `get` gives the tombstone from now on."""
@@ -334,11 +356,10 @@ class Store:
     def _write(self) -> None:
         if not self._dirty:
             return
-        columns = ("seq", "kind", "id", "created", "parent", "body", *_quoted)
-        updated = ", ".join(f"{name} = excluded.{name}" for name in columns[3:])
+        updated = ", ".join(f"{name} = excluded.{name}" for name in _columns[3:])
         self._begin()
         self._db.executemany(
-            f"insert into {self._table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+            f"insert into {self._table} ({', '.join(_columns)}) values ({', '.join('?' * len(_columns))})"
             f" on conflict (kind, id) do update set {updated}, gone = 0",
             map(_values, self._dirty.values()),
         )
@@ -379,6 +400,7 @@ class Store:
 
 _OPERATORS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 _quoted = [f'"{name}"' for name in INDEXED]
+_columns = [f'"{name}"' for name in COLUMNS]
 
 
 def _values(row: _Row) -> tuple[Any, ...]:

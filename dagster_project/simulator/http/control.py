@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from dagster_project.simulator.engine.scenarios import parameters_of
 from dagster_project.simulator.http.api import Api
 from dagster_project.simulator.http.api_errors import ApiError, missing, required_parameter
 from dagster_project.simulator.http.faults import Faults, from_mapping
@@ -35,7 +36,7 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
             "now": store.now,
             "clock": instant(store.now).isoformat(),
             "account": api.account.id,
-            "parameters": {name: store.meta.get(name) for name in ("seed", "customers", "months")},
+            "parameters": parameters_of(store.meta),
             "objects": {} if busy else store.counts(),
             "requests": dict(sorted(api.traffic.requests.items())),
             "traffic": api.traffic.as_dict(),

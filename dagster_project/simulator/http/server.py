@@ -12,7 +12,7 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from dagster_project.errors import LedgerlineError, PortInUse, UsageError
-from dagster_project.simulator.engine import seed as history
+from dagster_project.simulator.engine import scenarios
+from dagster_project.simulator.engine.seed import make
 from dagster_project.simulator.engine.store import FORMAT, Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http import control
@@ -31,7 +32,6 @@ from dagster_project.simulator.http.faults import Faults, from_mapping, from_tex
 from dagster_project.simulator.http.routes import Account
 
 ALREADY_RUNS = "already runs"
-DEFAULTS = {"seed": 7, "customers": 1500, "months": 24}
 
 
 @dataclass
@@ -66,9 +66,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 12111,
-    seed: int | None = None,
-    customers: int | None = None,
-    months: int | None = None,
+    business: Mapping[str, Any] | None = None,
     rate_limit: float | None = None,
     latency_ms: float = 0,
     faults: Sequence[str] = (),
@@ -76,10 +74,12 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM. Port 0 takes a free one; it is written to <data_dir>/simulator/server.json.
 
-    Parameters of the business that are None are those of the state on disk, or the defaults. Others than those on disk
-    make the business anew. `faults` are texts as `from_texts` reads them. Raises UsageError for others, PortInUse,
-    and LedgerlineError when a simulator of this data directory already runs.
+    `business` names the scenario, seed, size and months (see `scenarios`); what it leaves open is as on disk, or the
+    default. `faults` are texts as `from_texts` reads them. Raises PortInUse, UsageError for what cannot be simulated
+    or when another business is on disk (without `reset`), and LedgerlineError when a simulator of this data directory
+    already runs.
     """
+    asked = scenarios.checked(business or {})
     try:
         trouble = from_mapping({"rate_limit": rate_limit, "latency_ms": latency_ms, **from_texts(faults)})
     except ApiError as error:
@@ -88,7 +88,7 @@ def serve(
     folder.mkdir(parents=True, exist_ok=True)
     with _stopping_politely(), _only_one(folder, data_dir), _listening(host, port) as listener:
         port = listener.getsockname()[1]
-        store = _prepared(folder, seed=seed, customers=customers, months=months, reset=reset)
+        store = _prepared(folder, asked, reset=reset)
         about = {"data_dir": str(data_dir.resolve()), "port": port}
         record = folder / "server.json"
         try:
@@ -199,37 +199,42 @@ def port_in_use(port: int) -> PortInUse:
     )
 
 
-def _prepared(folder: Path, *, seed: int | None, customers: int | None, months: int | None, reset: bool) -> Store:
-    """The state on disk, made first when there is none, when it is of another business or with `reset`."""
+def _prepared(folder: Path, asked: scenarios.Parameters, *, reset: bool) -> Store:
+    """The state on disk, made first when there is none or with `reset`."""
     path = folder / "state.sqlite"
-    wanted = {"seed": seed, "customers": customers, "months": months}
     if path.exists() and not reset:
-        if _format(path) != FORMAT:
-            print("The simulator's business on disk is of another version of Ledgerline, so it is made anew.")
-            _forget(path)
-            return _prepared(folder, seed=seed, customers=customers, months=months, reset=True)
-        store = Store(path)
-        has = {name: store.meta.get(name) for name in wanted}
-        store.close()
-        if all(value is None or value == has[name] for name, value in wanted.items()):
+        if _format(path) == FORMAT:
+            with contextlib.closing(Store(path)) as store:
+                has = scenarios.parameters_of(store.meta)
+            if scenarios.differs(asked, has):
+                raise another_business(has)
             return _opened(path)
-        print(f"The simulator's business on disk is {_words(has)}; another one was asked for, so it is replaced.")
-    asked = {name: DEFAULTS[name] if value is None else value for name, value in wanted.items()}
-    print(f"Making the simulator's business ({_words(asked)}) …", flush=True)
+        print("The simulator's business on disk is of another version of Ledgerline, so it is made anew.")
+    parameters = scenarios.completed(asked)
+    print(f"Making the simulator's business ({scenarios.in_words(parameters)}) …", flush=True)
     # A half-made history must never be taken for a whole one.
     making = folder / "making.sqlite"
     _forget(making)
     store = Store(making)
-    history.seed(World(store), **asked, progress=lambda line: print(line, flush=True))
+    make(World(store), parameters, progress=lambda line: print(line, flush=True))
     store.close()
     _forget(path)
     making.replace(path)
     return _opened(path)
 
 
+def another_business(has: Mapping[str, Any]) -> UsageError:
+    """What is on disk is kept: it may hold what somebody has changed by hand."""
+    return UsageError(
+        f"Another business is on disk than was asked for: {scenarios.in_words(has)}.",
+        "Leave these options out to use it, add --reset to replace it, or set another LEDGERLINE_DATA_DIR.",
+    )
+
+
 def _opened(path: Path) -> Store:
     """With statistics, without which SQLite reads a whole kind to find one customer's rows (14 against 0.05 ms)."""
     with contextlib.closing(_readable(path)) as connection:
+        connection.execute("pragma analysis_limit = 1000")  # a million objects are not read at every start
         connection.execute("analyze")
     return Store(path)
 
@@ -257,10 +262,6 @@ def _forget(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _words(parameters: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in parameters.items())
-
-
 def _day(moment: int) -> str:
     return f"{control.instant(moment):%Y-%m-%d %H:%M} UTC"
 
@@ -269,12 +270,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A local Stripe.")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
-    for name in DEFAULTS:
-        parser.add_argument(f"--{name}", type=int)
+    for name, default in scenarios.DEFAULTS.items():
+        parser.add_argument(f"--{name}", type=type(default))
     parser.add_argument("--faults", action="append", default=[], help="JSON or name=value")
     given = vars(parser.parse_args(arguments))
     try:
-        serve(given.pop("data_dir"), **given)
+        serve(given.pop("data_dir"), port=given.pop("port"), faults=given.pop("faults"), business=given)
     except LedgerlineError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -171,7 +171,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     from dagster_project.simulator.process import ensure_running
 
     settings = settings_in(tmp_path_factory.mktemp("simulated"))
-    handle = ensure_running(settings.data_dir, customers=3, months=1)
+    handle = ensure_running(settings.data_dir, customers=10, months=1)
     yield settings.replaced(STRIPE_API_BASE=handle.base_url)
     handle.stop()
 

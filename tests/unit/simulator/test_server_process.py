@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import stripe
 
-from dagster_project.errors import LedgerlineError, PortInUse, StripeUnreachable
+from dagster_project.errors import LedgerlineError, PortInUse, StripeUnreachable, UsageError
 from dagster_project.simulator import process
 
-SMALL = {"seed": 5, "customers": 6, "months": 1}
+SMALL = {"seed": 5, "customers": 10, "months": 1}
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def test_it_starts_once_says_what_it_does_and_is_found_again(data_dir):
     lines: list[str] = []
     first = process.ensure_running(data_dir, **SMALL, on_line=lines.append)
     assert first.started_here
-    assert any("6 customers" in line for line in lines)
+    assert any("10 customers" in line for line in lines)
     again = process.ensure_running(data_dir)
     assert (again.base_url, again.pid, again.started_here) == (first.base_url, first.pid, False)
-    assert process.status(first.base_url)["parameters"] == SMALL
+    assert process.status(first.base_url)["parameters"] == {"scenario": "saas", **SMALL}
     client = stripe.StripeClient("sk_simulator", base_addresses={"api": first.base_url})
     assert client.v1.customers.list().data
 
@@ -56,12 +56,40 @@ def test_the_state_survives_a_stop(data_dir):
     assert client.v1.customers.retrieve(made.id).name == "Ada"
 
 
-def test_other_parameters_make_the_business_anew_and_say_so(data_dir):
+@pytest.mark.parametrize("other", [{"seed": 6}, {"customers": 11}, {"months": 2}, {"scenario": "flat"}])
+def test_another_business_than_the_one_on_disk_is_refused_with_both_ways_out(data_dir, other):
+    first = process.ensure_running(data_dir, **SMALL)
+    with pytest.raises(UsageError, match="scenario saas, seed 5, customers 10, months 1.*--reset.*LEDGERLINE_DATA_DIR"):
+        process.ensure_running(data_dir, **other)
+    first.stop()
+    with pytest.raises(LedgerlineError, match="scenario saas, seed 5, customers 10, months 1.*--reset"):
+        process.ensure_running(data_dir, **other)
+    again = process.ensure_running(data_dir, **SMALL)
+    assert process.status(again.base_url)["parameters"] == {"scenario": "saas", **SMALL}
+
+
+def test_with_reset_another_business_takes_its_place(data_dir):
     process.ensure_running(data_dir, **SMALL).stop()
-    lines: list[str] = []
-    handle = process.ensure_running(data_dir, seed=6, customers=6, months=1, on_line=lines.append)
-    assert "another one was asked for, so it is replaced" in "\n".join(lines)
-    assert process.status(handle.base_url)["parameters"]["seed"] == 6
+    command = [sys.executable, "-m", "dagster_project", "simulator", "--port", str(free_port()), "--reset"]
+    asked = ["--scenario", "flat", "--objects", "2000", "--months", "3"]
+    environment = {**os.environ, "LEDGERLINE_DATA_DIR": str(data_dir), "STRIPE_API_KEY": ""}
+    server = subprocess.Popen([*command, *asked], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        while (running := process.find(data_dir)) is None:
+            assert server.poll() is None
+            time.sleep(0.05)
+        about = process.status(running.base_url)
+    finally:
+        server.terminate()
+        server.wait()
+    assert about["parameters"] == {"scenario": "flat", "seed": 7, "objects": 2000, "months": 3}
+    assert sum(about["objects"].values()) == 2000
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_half_made_business_is_made_again(data_dir):

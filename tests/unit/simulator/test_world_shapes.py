@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from dagster_project.simulator.engine import business
 from dagster_project.simulator.engine.payouts import balance_object
-from dagster_project.simulator.engine.seed import seed
+from dagster_project.simulator.engine.seed import make, seed
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
 
@@ -37,6 +37,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.advance(world.now + 20 * business.DAY)
     yield world
     world.store.close()
+
+
+@pytest.mark.parametrize("scenario", [name for name in business.SCENARIOS if name != "saas"])
+def test_every_object_of_every_scenario_fits_the_published_shape(
+    definitions: dict[str, Any], scenario: str, tmp_path: Path
+) -> None:
+    world = World(Store(tmp_path / "state.sqlite"))
+    size = {"objects": 2000} if scenario == "flat" else {"customers": 40}
+    make(world, {"scenario": scenario, "seed": 7, "months": 6, **size}, progress=lambda line: None)
+    world.advance(world.now + 10 * business.DAY)
+    found: set[str] = set()
+    for account in world.accounts():
+        found |= faults(definitions, "balance", [balance_object(account)])
+        for kind in account.store.counts():
+            objects = account.store.all(kind)
+            found |= faults(definitions, _DEFINITIONS.get(kind, kind), objects[:40] + objects[-40:])
+    world.store.close()
+    assert not found
 
 
 def faults(definitions: dict[str, Any], name: str, objects: list[dict[str, Any]]) -> set[str]:
