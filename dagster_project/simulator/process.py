@@ -61,8 +61,8 @@ def ensure_running(
     """The simulator of a data directory, started when none answers; without `port` on a free one.
 
     What is said of the business (see `scenarios`) must be true of one that runs or is on disk. `on_line` gets what a
-    new one prints while it makes its business; `timeout` seconds without a sign of life are a failure. Raises PortInUse,
-    UsageError when it is another business, or LedgerlineError with the end of the log.
+    new one prints while it makes its business; `timeout` seconds without a sign of life are a failure. Raises
+    PortInUse, UsageError when it is another business, or LedgerlineError with the end of the log.
     """
     asked = scenarios.checked(
         {"scenario": scenario, "seed": seed, "customers": customers, "months": months, "objects": objects}

@@ -174,7 +174,8 @@ _FORMS = {
         payment_method_details={"type": "card", "card": _CARD},
     ),
     "payment_intent": _form(
-        "payment_intent", **_MONEY, amount_received="<#amount>", customer="<customer>", client_secret="<id>_secret_simulated",  # noqa: S106
+        "payment_intent", **_MONEY, amount_received="<#amount>", customer="<customer>",
+        client_secret="<id>_secret_simulated",  # noqa: S106
         latest_charge="<charge>", payment_method_types=["card"], status="succeeded",
     ),
     "refund": _form(

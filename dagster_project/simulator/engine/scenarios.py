@@ -44,7 +44,7 @@ def checked(asked: Mapping[str, Any]) -> Parameters:
 def completed(asked: Mapping[str, Any]) -> Parameters:
     """What was asked for, and the defaults for the rest. Raises UsageError for what cannot be simulated."""
     given = checked(asked)
-    scenario = given.get("scenario", DEFAULTS["scenario"])
+    scenario = str(given.get("scenario", DEFAULTS["scenario"]))
     return {name: given.get(name, DEFAULTS[name]) for name in ("scenario", "seed", size_of(scenario), "months")}
 
 
