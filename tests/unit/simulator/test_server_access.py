@@ -152,5 +152,5 @@ def test_the_status_counts_objects_and_requests(business):
     status = business.control("status")
     assert status["requests"]["GET /v1/charges"] == 2
     assert status["objects"]["customer"] == business.store.count("customer")
-    assert status["parameters"] == {"seed": 7, "customers": 40, "months": 6}
+    assert status["parameters"] == {"scenario": "saas", "seed": 7, "customers": 40, "months": 6}
     assert status["now"] == business.store.now
