@@ -90,6 +90,14 @@ class Saas:
     dispute_reasons = ("fraudulent", "subscription_canceled", "product_not_received", "duplicate")
     payout_fails = 0.004
     billing_fee = {"usd": 4500, "eur": 3200, "jpy": 5200}  # Stripe's own monthly fee
+    fees_elsewhere = (0.029, 30)  # for a currency without a row in `fees`: the fixed part in US cents
+    method_fees: dict[str, dict[str, tuple[float, int, int | None]]] = {  # method -> currency -> share, fixed, at most
+        "us_bank_account": {"usd": (0.008, 0, 500)},
+        "sepa_debit": {"eur": (0, 35, None)},
+    }
+    fx_fee = 0.01  # of what is converted
+    fx_fee_separate = False  # as a balance transaction of its own
+    tax_on_fees: dict[str, tuple[float, str]] = {}  # country of the account -> percent and name of the tax
 
     suffixes = {"usd": ("Labs", "Inc", "Works"), "eur": ("GmbH", "SARL", "BV"), "jpy": ("KK", "Lab")}
 

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
-from typing import Any
-
 from dagster_project.simulator.engine.business import DAY
-from dagster_project.simulator.engine.world import Object, World, action
+from dagster_project.simulator.engine.ledger import balance_object, becomes_available, book
+from dagster_project.simulator.engine.world import World, action
 
-
-def book(
-    world: World, type: str, category: str, source: str, amount: int, currency: str, *,
-    fee: int = 0, fee_description: str = "Stripe processing fees", available_on: int | None = None,
-    description: str | None = None,
-) -> Object:  # fmt: skip
-    """Add a balance transaction and move the balance, `net = amount - fee`; without `available_on` available now."""
-    available = available_on is None or available_on <= world.now
-    details = [
-        {"amount": fee, "application": None, "currency": currency, "description": fee_description, "type": "stripe_fee"}
-    ]
-    row = world.add(
-        "balance_transaction", "txn", type=type, reporting_category=category, source=source, amount=amount,
-        fee=fee, net=amount - fee, currency=currency, fee_details=details if fee else [],
-        balance_type="payments", status="available" if available else "pending",
-        available_on=world.now if available else available_on, description=description,
-    )  # fmt: skip
-    money = world.balance.setdefault(currency, {"available": 0, "pending": 0})
-    if available:
-        money["available"] += row["net"]
-        if type != "payout":
-            world.unpaid.setdefault(currency, []).append([row["id"], row["net"]])
-    else:
-        money["pending"] += row["net"]
-        heapq.heappush(world.pending, [available_on, row["id"], row["net"], currency])
-    return row
+__all__ = ["balance_object", "billing_fee", "book", "day_ends"]
 
 
 @action
 def day_ends(world: World) -> None:
     """Shortly after midnight UTC: what is due becomes available; on weekdays each currency is paid out."""
-    while world.pending and world.pending[0][0] <= world.now:
-        _, id, net, currency = heapq.heappop(world.pending)
-        row = world.the(id)
-        row["status"] = "available"
-        world.store.save(row)
-        world.balance[currency]["pending"] -= net
-        world.balance[currency]["available"] += net
-        world.unpaid.setdefault(currency, []).append([id, net])
+    becomes_available(world)
     weekday = (world.now // DAY + 3) % 7  # 0 is Monday
     if weekday < 5:
         for currency in sorted(world.unpaid):
@@ -115,20 +81,3 @@ def billing_fee(world: World) -> None:
         if currency in world.balance:
             book(world, "stripe_fee", "fee", "", -amount, currency, description="Billing - Usage Fee")["source"] = None
     world.later(world.now + 30 * DAY, billing_fee)
-
-
-def balance_object(world: World) -> dict[str, Any]:
-    """What `/v1/balance` answers."""
-
-    def part(name: str) -> list[dict[str, Any]]:
-        return [
-            {"amount": money[name], "currency": currency, "source_types": {"card": money[name]}}
-            for currency, money in sorted(world.balance.items())
-        ]
-
-    return {
-        "object": "balance",
-        "available": part("available"),
-        "livemode": True,
-        "pending": part("pending"),
-    }

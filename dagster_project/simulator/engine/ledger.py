@@ -1,0 +1,122 @@
+"""The Stripe balance: every movement is a balance transaction, pending until its money is available."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+from dagster_project.simulator.engine import ids, settlement
+from dagster_project.simulator.engine.settlement import detail
+from dagster_project.simulator.engine.world import Object, World
+
+INSTANT = ("aud", "cad", "eur", "gbp", "sgd", "usd")  # https://docs.stripe.com/payouts/instant-payouts
+
+
+def book(
+    world: World, type: str, category: str, source: str, amount: int, currency: str, *,
+    fee: int = 0, fee_description: str = "Stripe processing fees", available_on: int | None = None,
+    description: str | None = None, processing: str | None = None, application_fee: int = 0,
+    rate: Any = None,
+) -> Object:  # fmt: skip
+    """Add a balance transaction and move the balance, `net = amount - fee`; without `available_on` available now.
+
+    Amounts are in the currency that the customer saw; where the account has no balance in it, the row is in the
+    account's default currency, at today's `rate` unless given. `processing` names the method of payment whose price
+    Stripe takes, or is `dispute`. `application_fee` is what a platform takes of the charge of its connected account.
+    """
+    settled = settlement.currency_of(world, currency)
+    if settled != currency:
+        rate = rate or settlement.rate(world, currency, settled)
+        amount, fee, application_fee = (
+            settlement.convert(each, currency, settled, rate) if each else 0 for each in (amount, fee, application_fee)
+        )
+    else:
+        rate = None
+    separate = 0
+    details = [detail("stripe_fee", fee, settled, fee_description)] if fee else []
+    if processing is not None:
+        if processing == "dispute":
+            details.append(detail("stripe_fee", settlement.dispute_fee(world, settled), settled, "Dispute fee"))
+        elif price := settlement.processing_fee(world, processing, amount, settled):
+            details.append(detail("stripe_fee", price, settled, fee_description))
+        if rate is not None and processing != "dispute":
+            price = settlement.share(amount, world.business.fx_fee)
+            if world.business.fx_fee_separate:
+                separate = price
+            elif price:
+                details.append(detail("stripe_fee", price, settled, "Stripe currency conversion fee"))
+    if details and world.business.tax_on_fees:
+        tax, name = settlement.tax_on(world, sum(each["amount"] for each in details))
+        if tax:
+            details.append(detail("tax", tax, settled, name))
+    if application_fee and world is not world.platform:
+        details.append(detail("application_fee", application_fee, settled, "Application fee", application(world)))
+    fee = sum(each["amount"] for each in details)
+    available = available_on is None or available_on <= world.now
+    row = world.add(
+        "balance_transaction", "txn", type=type, reporting_category=category, source=source, amount=amount,
+        fee=fee, net=amount - fee, currency=settled, fee_details=details, balance_type="payments",
+        status="available" if available else "pending", available_on=world.now if available else available_on,
+        description=description, exchange_rate=None if rate is None else float(rate),
+    )  # fmt: skip
+    money = world.balance.setdefault(settled, {"available": 0, "pending": 0})
+    if available:
+        money["available"] += row["net"]
+        if type != "payout":
+            world.unpaid.setdefault(settled, []).append([row["id"], row["net"]])
+    else:
+        money["pending"] += row["net"]
+        heapq.heappush(world.pending, [available_on, row["id"], row["net"], settled])
+    if separate:
+        book(
+            world, "stripe_fx_fee", "fee", source, -separate, settled, available_on=available_on,
+            description="Currency conversion fee",
+        )  # fmt: skip
+    return row
+
+
+def application(world: World) -> str:
+    """The id of the platform's application, in whose name fees are taken from connected accounts."""
+    return str(world.platform.meta.setdefault("application", ids.make(world.seed, "ca", 1)))
+
+
+def becomes_available(world: World) -> None:
+    """What is due turns from pending to available. Stripe announces no change of a balance transaction."""
+    while world.pending and world.pending[0][0] <= world.now:
+        _, id, net, currency = heapq.heappop(world.pending)
+        world.change(world.the(id, "balance_transaction"), None, status="available")
+        world.balance[currency]["pending"] -= net
+        world.balance[currency]["available"] += net
+        world.unpaid.setdefault(currency, []).append([id, net])
+
+
+def available(world: World, currency: str) -> int:
+    return world.balance.get(currency, {"available": 0})["available"]
+
+
+def balance_object(world: World) -> dict[str, Any]:
+    """What `/v1/balance` answers. All money counts as `card`: only legacy ACH payments do not."""
+
+    def part(name: str) -> list[dict[str, Any]]:
+        return [
+            {"amount": money[name], "currency": currency, "source_types": {"card": money[name]}}
+            for currency, money in sorted(world.balance.items())
+        ]
+
+    shown = {
+        "object": "balance",
+        "available": part("available"),
+        "instant_available": [
+            {**row, "amount": (most := max(0, row["amount"])), "source_types": {"card": most}}
+            for row in part("available")
+            if row["currency"] in INSTANT
+        ],
+        "livemode": True,
+        "pending": part("pending"),
+    }
+    if world.meta.get("accounts"):
+        reserved = world.meta.get("connect_reserved", {})
+        shown["connect_reserved"] = [
+            {"amount": reserved.get(currency, 0), "currency": currency} for currency in sorted(world.balance)
+        ]
+    return shown
