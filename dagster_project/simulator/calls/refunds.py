@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator.engine import payments
+from dagster_project.simulator.engine import refunds
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, required_parameter
 from dagster_project.simulator.http.parameters import merged
@@ -22,7 +22,7 @@ def create(world: World, params: Params) -> Object:
     if charge["disputed"]:
         raise ApiError(400, f"Charge {charge['id']} has been charged back.", code="charge_disputed")
     try:
-        return payments.refund(
+        return refunds.refund(
             world, charge, params.get("amount", left), reason=params.get("reason"), metadata=params.get("metadata", {})
         )
     except ValueError as error:

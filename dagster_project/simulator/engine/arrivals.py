@@ -8,10 +8,10 @@ from typing import Any
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.billing import subscribe
+from dagster_project.simulator.engine.cards import card
 from dagster_project.simulator.engine.collection import finalize_draft
 from dagster_project.simulator.engine.credit import gives_credit
 from dagster_project.simulator.engine.invoices import one_off, pricing
-from dagster_project.simulator.engine.payments import card
 from dagster_project.simulator.engine.world import Object, World, action
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
-from dagster_project.simulator.engine.payments import dispute_opens
+from dagster_project.simulator.engine.disputes import dispute_opens
 from dagster_project.simulator.engine.payouts import book
 from dagster_project.simulator.engine.world import API_VERSION, World
 

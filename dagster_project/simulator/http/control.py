@@ -108,7 +108,7 @@ def instant(moment: int) -> datetime:
 
 def dispute_for(api: Api, charge: dict[str, Any]) -> None:
     """Open a dispute over a charge now."""
-    from dagster_project.simulator.engine.payments import dispute_opens
+    from dagster_project.simulator.engine.disputes import dispute_opens
 
     dispute_opens(api.account.world, charge["id"])
 
