@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dagster_project.simulator.engine import business as b
-from dagster_project.simulator.engine.cards import card as card
-from dagster_project.simulator.engine.cards import charged
-from dagster_project.simulator.engine.disputes import dispute_opens as dispute_opens
+from dagster_project.simulator.engine.cards import card, charged
+from dagster_project.simulator.engine.disputes import dispute_opens
 from dagster_project.simulator.engine.payouts import book
-from dagster_project.simulator.engine.refunds import refund as refund
-from dagster_project.simulator.engine.refunds import refund_by_chance
+from dagster_project.simulator.engine.refunds import refund, refund_by_chance
 from dagster_project.simulator.engine.world import Object, World
+
+__all__ = ["card", "charge", "dispute_opens", "intent", "refund"]
 
 
 def intent(world: World, customer: Object, amount: int, currency: str, method: str, description: str) -> Object:
