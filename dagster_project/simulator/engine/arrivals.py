@@ -12,6 +12,7 @@ from dagster_project.simulator.engine.cards import card
 from dagster_project.simulator.engine.collection import finalize_draft
 from dagster_project.simulator.engine.credit import gives_credit
 from dagster_project.simulator.engine.invoices import one_off, pricing
+from dagster_project.simulator.engine.meters import uses
 from dagster_project.simulator.engine.world import Object, World, action
 
 
@@ -59,6 +60,7 @@ def arrives(world: World, number: int) -> None:
     trial = world.business.trial_days if dice.random() < world.business.trial else 0
     items = _basket(world, dice, currency)
     sub = subscribe(world, customer, items, method=method["id"], trial_days=trial, coupon=coupon)
+    uses(world, sub)
     if dice.random() < world.business.checkout and sub["status"] != "incomplete":
         _checked_out(world, customer, sub)
     for share, days, follows in (
@@ -96,7 +98,7 @@ def subscribes_again(world: World, customer_id: str) -> None:
     if not customer.get("deleted"):
         dice = world.chance("again", customer_id)
         method = customer["invoice_settings"]["default_payment_method"]
-        subscribe(world, customer, _basket(world, dice, customer["currency"]), method=method)
+        uses(world, subscribe(world, customer, _basket(world, dice, customer["currency"]), method=method))
 
 
 def _checked_out(world: World, customer: Object, sub: Object) -> None:

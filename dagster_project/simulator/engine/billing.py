@@ -11,10 +11,10 @@ from typing import Any
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.collection import collect, finalize, finalize_draft
+from dagster_project.simulator.engine.discounts import apply_coupon
 from dagster_project.simulator.engine.invoices import amount_of, draft, period_lines, pricing, product_name
 from dagster_project.simulator.engine.subscriptions import (
     add_item,
-    apply_coupon,
     end_subscription,
     items_changed,
     nested,
@@ -51,7 +51,9 @@ def subscribe(
     for price, quantity in items:
         add_item(world, sub, price, quantity, world.now, first_end or next_edge(sub, price, world.now))
     if coupon is not None:
-        apply_coupon(world, sub, coupon, promotion_code)
+        sub["discounts"] = [
+            apply_coupon(world, coupon, customer=customer, subscription=sub, promotion_code=promotion_code)
+        ]
     save(world, sub)
     world.emit("customer.subscription.created", sub)
     invoice = draft(world, sub, "subscription_create", period_lines(world, sub, trial=bool(trial_days)))
@@ -178,8 +180,8 @@ def change_item(world: World, sub: Object, price: Object, quantity: int) -> None
         return
     start, end, now = item["current_period_start"], item["current_period_end"], world.now
     share = (end - now) / (end - start)
-    unused = -round(amount_of(item["price"], item["quantity"]) * share)
-    remaining = round(amount_of(price, quantity) * share)
+    unused = -round(amount_of(world, item["price"], item["quantity"], sub["currency"]) * share)
+    remaining = round(amount_of(world, price, quantity, sub["currency"]) * share)
     before = shapes.frozen(sub["items"]) if world.announces else {}
     old_price, old_quantity = item["price"], item["quantity"]
     item |= {"price": nested(price), "plan": world.the(price["id"], "plan"), "quantity": quantity}

@@ -40,6 +40,7 @@ class Saas:
     yearly = 0.13
     with_storage = 0.12
     metered = 0.05  # share of Business customers that also pay for API calls
+    usage_per_day = (5, 130)  # units per metered item: least and most
     large = 0.008  # share of customers with more lines on an invoice than one page holds
 
     trial = 0.30
@@ -74,6 +75,7 @@ class Saas:
     card_fails = 0.045
     retry_days = (3, 5, 7)
     retry_works = 0.42
+    after_last_retry = "cancel"  # the subscription, and the invoice is uncollectible; or "unpaid", or "past_due"
     first_payment_fails = 0.03  # the subscription starts incomplete and expires unless the second try works
     first_payment_recovers = 0.5
     fees = {"usd": (0.029, 30), "eur": (0.015, 25), "jpy": (0.036, 0)}

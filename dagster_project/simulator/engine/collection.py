@@ -1,40 +1,50 @@
-"""Invoices that are finalized, paid, retried or given up.
+"""Invoices that are finalized, collected, retried or given up.
 
-Rules: https://docs.stripe.com/billing/revenue-recovery/smart-retries (here on fixed days); customer credit is
-used first (https://docs.stripe.com/billing/customer/balance).
+Rules: https://docs.stripe.com/billing/revenue-recovery/smart-retries (here on fixed days), customer credit is used
+first (https://docs.stripe.com/billing/customer/balance), https://docs.stripe.com/invoicing/overview#invoice-statuses.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine.credit import credit, payment_id
-from dagster_project.simulator.engine.payments import charge, intent
+from dagster_project.simulator.engine.invoice_payments import (
+    cancel_open,
+    default_payment,
+    method_of,
+    payment_row,
+    received,
+    settle,
+    subscription_of,
+)
+from dagster_project.simulator.engine.payments import charge
 from dagster_project.simulator.engine.subscriptions import ENDED, end_subscription, update
 from dagster_project.simulator.engine.world import Object, World, action
 
 
 @action
 def finalize_draft(world: World, id: str) -> None:
-    invoice = world.the(id)
-    if invoice["status"] == "draft":
+    """The hour of a draft is over, unless it was told to wait longer or for ever."""
+    invoice = world.store.get(id, "invoice")
+    if invoice is None or invoice.get("deleted") or invoice["status"] != "draft" or not invoice["auto_advance"]:
+        return
+    if (invoice["automatically_finalizes_at"] or 0) <= world.now:
         finalize(world, invoice)
 
 
-def finalize(world: World, invoice: Object) -> None:
-    """Open the invoice, use the customer's credit, and try to collect the rest.
+def finalize(world: World, invoice: Object, *, advance: bool = True) -> None:
+    """Open the invoice, use the customer's credit, and (with `advance`) try to collect the rest.
 
-    A negative total becomes credit on the customer's balance; nothing to collect means paid.
+    What the customer owes from before is collected with it; a negative total becomes their credit; nothing to collect
+    means paid.
     """
-    customer = world.the(invoice["customer"])
+    customer = world.the(invoice["customer"], "customer")
     number = world.number("invoice number")
     transitions = invoice["status_transitions"] | {"finalized_at": world.now}
-    starting, total = customer["balance"], invoice["total"]
-    ending = min(starting + total, 0) if starting <= 0 else 0
-    due = max(total + starting - ending, 0) if total > 0 else 0
+    starting = customer["balance"]
+    due, ending = max(starting + invoice["total"], 0), min(starting + invoice["total"], 0)
     if starting != ending:
-        credit(world, customer, ending - starting, "applied_to_invoice", invoice["id"])
+        credit(world, customer, ending - starting, "applied_to_invoice", invoice["id"], invoice["currency"])
     world.change(
         invoice, "invoice.finalized", status="open", status_transitions=transitions, number=f"LL-{number:06d}",
         effective_at=world.now, starting_balance=starting, ending_balance=ending, amount_due=due,
@@ -43,75 +53,69 @@ def finalize(world: World, invoice: Object) -> None:
         invoice_pdf=f"https://invoice.example.com/i/{invoice['id']}/pdf",
     )  # fmt: skip
     if due == 0:
-        _paid(world, invoice, 0)
+        settle(world, invoice)
+    elif not advance:
+        default_payment(world, invoice)
     elif invoice["collection_method"] == "send_invoice":
-        world.emit("invoice.sent", invoice)
-        dice = world.chance("bill", invoice["id"])
-        settles = void if dice.random() < world.business.bill_voided else retry
-        world.later(world.now + dice.randint(3, 50) * b.DAY, settles, invoice["id"])
+        _sent(world, invoice, customer)
     else:
         collect(world, invoice)
 
 
-def collect(world: World, invoice: Object) -> bool:
-    """Try to take the money now; on failure plan the next attempt, or give up after the last. True when paid."""
-    details = (invoice["parent"] or {}).get("subscription_details")
-    sub = world.the(details["subscription"]) if details else None
-    customer = world.the(invoice["customer"])
-    payment = _payment(world, invoice, customer, sub)
-    attempt = invoice["attempt_count"] + 1
-    works = _works(world, invoice, sub, attempt)
-    charge(world, payment, customer, works=works)
-    if works:
-        done = world.the(payment_id(payment["id"]))
-        done |= {"status": "paid", "amount_paid": invoice["amount_due"],
-                 "status_transitions": {"canceled_at": None, "paid_at": world.now}}  # fmt: skip
-        world.store.save(done)
-        world.emit("invoice_payment.paid", done)
-        _paid(world, invoice, invoice["amount_due"], attempt_count=attempt)
-        world.store.meta["intents"].pop(invoice["id"])
-        if sub and sub["status"] in ("past_due", "incomplete"):
-            update(world, sub, status="active")
-        return True
-    if sub and sub["status"] == "incomplete":
-        following, settles = (world.now + 5 * b.HOUR, retry) if attempt == 1 else (world.now + 18 * b.HOUR, void)
-        world.change(invoice, "invoice.payment_failed", attempt_count=attempt, attempted=True)
-        world.later(following, settles, invoice["id"])
+def _sent(world: World, invoice: Object, customer: Object) -> None:
+    """The bill is on its way. A made-up customer pays it one day, or it is taken back."""
+    world.emit("invoice.sent", invoice)
+    if by_chance(customer):
+        dice = world.chance("bill", invoice["id"])
+        settles = void if dice.random() < world.business.bill_voided else retry
+        world.later(world.now + dice.randint(3, 50) * b.DAY, settles, invoice["id"])
+    else:
+        default_payment(world, invoice)
+        if invoice["due_date"]:
+            world.later(invoice["due_date"], is_overdue, invoice["id"])
+
+
+@action
+def is_overdue(world: World, id: str) -> None:
+    invoice = world.the(id, "invoice")
+    if invoice["status"] == "open":
+        world.emit("invoice.overdue", invoice)
+        sub = subscription_of(world, invoice)
+        if sub and sub["status"] == "active":
+            update(world, sub, status="past_due")
+
+
+def by_chance(customer: Object) -> bool:
+    """Whether a customer is one of the made-up business, whose luck decides; others do what their cards are for."""
+    return "segment" in (customer.get("metadata") or {})
+
+
+def collect(world: World, invoice: Object, method: str | None = None) -> bool:
+    """Try to take what remains now, from `method` or the default; True when the invoice is paid.
+
+    On failure the next attempt is planned, or after the last one the invoice is given up.
+    """
+    sub, attempt = subscription_of(world, invoice), invoice["attempt_count"] + 1
+    customer = world.the(invoice["customer"], "customer")
+    payment = default_payment(world, invoice, method)
+    if payment["payment_method"] is None:
+        return _not_paid(world, invoice, sub, attempt, "invoice.payment_failed")
+    charge(world, payment, customer, works=_works(world, invoice, customer, sub, attempt))
+    if payment["status"] == "succeeded":
+        row = payment_row(world, payment["id"])
+        return received(world, invoice, row, payment["amount_received"], attempt_count=attempt)
+    if payment["status"] == "processing":
+        world.change(invoice, "invoice.updated", attempt_count=attempt, attempted=True, next_payment_attempt=None)
         return False
-    again = (
-        None if attempt > len(world.business.retry_days) else world.now + world.business.retry_days[attempt - 1] * b.DAY
+    action = payment["status"] == "requires_action"
+    return _not_paid(
+        world, invoice, sub, attempt, "invoice.payment_action_required" if action else "invoice.payment_failed"
     )
-    world.change(invoice, "invoice.payment_failed", next_payment_attempt=again, attempt_count=attempt, attempted=True)
-    if again is None:
-        _give_up(world, invoice, sub)
-        return False
-    if sub and sub["status"] == "active":
-        update(world, sub, status="past_due")
-    world.later(again, retry, invoice["id"])
-    return False
 
 
-def _payment(world: World, invoice: Object, customer: Object, sub: Object | None) -> Object:
-    """The payment intent of an invoice: made at the first attempt, and used for all of them."""
-    known = world.store.meta.setdefault("intents", {})
-    if invoice["id"] in known:
-        return world.the(known[invoice["id"]])
-    text = {"subscription_cycle": "Subscription update", "manual": "Invoice"}
-    method = sub["default_payment_method"] if sub else customer["invoice_settings"]["default_payment_method"]
-    payment = intent(
-        world, customer, invoice["amount_due"], invoice["currency"], method,
-        text.get(invoice["billing_reason"], "Subscription creation"),
-    )  # fmt: skip
-    known[invoice["id"]] = payment["id"]
-    world.add(
-        "invoice_payment", "inpay", invoice=invoice["id"], currency=invoice["currency"],
-        amount_requested=invoice["amount_due"], amount_paid=None, is_default=True, status="open",
-        id=payment_id(payment["id"]), payment={"payment_intent": payment["id"], "type": "payment_intent"},
-    )  # fmt: skip
-    return payment
-
-
-def _works(world: World, invoice: Object, sub: Object | None, attempt: int) -> bool:
+def _works(world: World, invoice: Object, customer: Object, sub: Object | None, attempt: int) -> bool:
+    if not by_chance(customer):
+        return True
     luck = world.chance("collect", invoice["id"], attempt).random()
     if sub and sub["status"] == "incomplete":
         return attempt > 1 and luck < world.business.first_payment_recovers
@@ -120,50 +124,97 @@ def _works(world: World, invoice: Object, sub: Object | None, attempt: int) -> b
     return luck < (world.business.retry_works if attempt > 1 else 1 - world.business.card_fails)
 
 
+def _not_paid(world: World, invoice: Object, sub: Object | None, attempt: int, event: str) -> bool:
+    """Plan the next attempt of an invoice that was not paid; always False."""
+    if sub and sub["status"] == "incomplete":
+        world.change(invoice, event, attempt_count=attempt, attempted=True)
+        following, settles = (world.now + 5 * b.HOUR, retry) if attempt == 1 else (world.now + 18 * b.HOUR, void)
+        world.later(following, settles, invoice["id"])
+        return False
+    retries = world.business.retry_days
+    collected = invoice["auto_advance"] and invoice["collection_method"] == "charge_automatically"
+    again = world.now + retries[attempt - 1] * b.DAY if collected and attempt <= len(retries) else None
+    world.change(invoice, event, next_payment_attempt=again, attempt_count=attempt, attempted=True)
+    if again is not None:
+        if sub and sub["status"] == "active":
+            update(world, sub, status="past_due")
+        world.later(again, retry, invoice["id"])
+    elif collected:
+        _give_up(world, invoice, sub)
+    return False
+
+
 @action
 def retry(world: World, id: str) -> None:
-    invoice = world.the(id)
-    if invoice["status"] == "open":
+    """The next planned attempt; one that was planned before another attempt replaced it is dropped."""
+    invoice = world.the(id, "invoice")
+    planned = invoice["next_payment_attempt"]
+    if invoice["status"] == "open" and (planned is None or planned <= world.now):
         collect(world, invoice)
 
 
-def _paid(world: World, invoice: Object, amount: int, **changes: Any) -> None:
-    transitions = invoice["status_transitions"] | {"paid_at": world.now}
-    world.change(
-        invoice, "invoice.paid", status="paid", status_transitions=transitions, amount_paid=amount,
-        amount_remaining=0, next_payment_attempt=None, attempted=True, **changes,
-    )  # fmt: skip
-    world.emit("invoice.payment_succeeded", invoice)
+@action
+def payment_intent_settled(world: World, id: str) -> None:
+    """A payment that was under way has come, or will not come: a bank debit, a card that had to be authenticated."""
+    row = world.store.get(payment_id(id), "invoice_payment")
+    if row is None or row["status"] != "open":
+        return
+    payment, invoice = world.the(id, "payment_intent"), world.the(row["invoice"], "invoice")
+    if payment["status"] == "succeeded":
+        received(world, invoice, row, payment["amount_received"])
+    elif payment["status"] == "canceled":
+        row |= {"status": "canceled", "status_transitions": {"canceled_at": world.now, "paid_at": None}}
+        world.store.save(row)
+        if world.meta.get("intents", {}).get(invoice["id"]) == id:
+            del world.meta["intents"][invoice["id"]]
+    elif payment["status"] == "requires_payment_method" and invoice["status"] == "open" and row["is_default"]:
+        attempt = max(invoice["attempt_count"], 1)
+        _not_paid(world, invoice, subscription_of(world, invoice), attempt, "invoice.payment_failed")
 
 
 def _give_up(world: World, invoice: Object, sub: Object | None) -> None:
-    world.store.meta["intents"].pop(invoice["id"])
+    """No attempt is left: what happens to the invoice and its subscription, the business decides."""
+    outcome = world.business.after_last_retry
+    if outcome == "cancel":
+        mark_uncollectible(world, invoice, "max_payment_attempts")
+        if sub and sub["status"] not in ENDED:
+            sub["cancellation_details"] = {
+                "comment": None, "feedback": None, "feedback_option": None, "reason": "payment_failed",
+            }  # fmt: skip
+            end_subscription(world, sub)
+    elif outcome == "unpaid" and sub and sub["status"] not in ENDED:
+        update(world, sub, status="unpaid")
+
+
+def mark_uncollectible(world: World, invoice: Object, reason: str) -> None:
+    """The money is not expected any more; the invoice can still be paid or voided."""
     transitions = invoice["status_transitions"] | {"marked_uncollectible_at": world.now}
-    world.change(invoice, "invoice.marked_uncollectible", status="uncollectible", status_transitions=transitions)
-    if sub and sub["status"] not in ENDED:
-        sub["cancellation_details"] = {
-            "comment": None, "feedback": None, "feedback_option": None, "reason": "payment_failed",
-        }  # fmt: skip
-        end_subscription(world, sub)
+    world.change(
+        invoice, "invoice.marked_uncollectible", status="uncollectible", status_transitions=transitions,
+        status_details={"uncollectible": {"reason": reason}}, next_payment_attempt=None, auto_advance=False,
+    )  # fmt: skip
 
 
 @action
 def void(world: World, id: str) -> None:
     """The bill is taken back; a subscription whose first payment never came expires with it."""
-    invoice = world.the(id)
-    if invoice["status"] != "open":
+    invoice = world.the(id, "invoice")
+    if invoice["status"] not in ("open", "uncollectible"):
         return
-    if payment := world.store.meta.get("intents", {}).pop(id, None):
-        row = world.the(payment_id(payment))
-        row |= {"status": "canceled", "status_transitions": {"canceled_at": world.now, "paid_at": None}}
-        world.store.save(row)
-        world.change(
-            world.the(payment), "payment_intent.canceled", status="canceled", canceled_at=world.now,
-            cancellation_reason="void_invoice",
-        )  # fmt: skip
+    cancel_open(world, invoice, "void_invoice")
+    used = invoice["ending_balance"] - invoice["starting_balance"]
+    if used:
+        customer = world.the(invoice["customer"], "customer")
+        if not customer.get("deleted"):
+            credit(world, customer, -used, "unapplied_from_invoice", invoice["id"], invoice["currency"])
     transitions = invoice["status_transitions"] | {"voided_at": world.now}
-    world.change(invoice, "invoice.voided", status="void", status_transitions=transitions)
-    if details := (invoice["parent"] or {}).get("subscription_details"):
-        sub = world.the(details["subscription"])
-        if sub["status"] == "incomplete":
-            update(world, sub, status="incomplete_expired", ended_at=world.now)
+    world.change(
+        invoice, "invoice.voided", status="void", status_transitions=transitions, next_payment_attempt=None,
+        auto_advance=False,
+    )  # fmt: skip
+    sub = subscription_of(world, invoice)
+    if sub and sub["status"] == "incomplete":
+        update(world, sub, status="incomplete_expired", ended_at=world.now)
+
+
+__all__ = ["collect", "finalize", "finalize_draft", "mark_uncollectible", "method_of", "retry", "void"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.world import Object, World, action
 
 
-def credit(world: World, customer: Object, amount: int, kind: str, invoice: str | None = None) -> Object:
+def credit(
+    world: World, customer: Object, amount: int, kind: str, invoice: str | None = None, currency: str | None = None,
+    **fields: Any,
+) -> Object:  # fmt: skip
     """Move a customer's credit by `amount` minor units (negative: they have more to spend)."""
     ending = customer["balance"] + amount
     made = world.add(
         "customer_balance_transaction", "cbtxn", within=customer["id"], amount=amount,
-        customer=customer["id"], type=kind, currency=customer["currency"], ending_balance=ending,
-        invoice=invoice, metadata={},
+        customer=customer["id"], type=kind, currency=customer["currency"] or currency or "usd", ending_balance=ending,
+        invoice=invoice, **{"metadata": {}, **fields},
     )  # fmt: skip
     world.change(customer, "customer.updated", balance=ending)
     return made

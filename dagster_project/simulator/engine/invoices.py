@@ -1,204 +1,155 @@
-"""What an invoice says: its lines, discounts and tax.
+"""Invoices while they can still change: drafted, filled with lines, added up.
 
-Rules: https://docs.stripe.com/billing/invoices/subscription,
-https://docs.stripe.com/products-prices/pricing-models
-(graduated tiers); a discount is worked out line by line, tax on what is left.
+Rules: https://docs.stripe.com/invoicing/overview, https://docs.stripe.com/billing/invoices/subscription.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
-from dagster_project.simulator.engine.subscriptions import drop_discounts, update
+from dagster_project.simulator.engine.discounts import spend, take_off
+from dagster_project.simulator.engine.lines import lines_of, period_lines, usage_line, waiting_line
+from dagster_project.simulator.engine.pricing import amount_of, pricing, product_name
+from dagster_project.simulator.engine.subscriptions import update
+from dagster_project.simulator.engine.tax import add_tax, summed
 from dagster_project.simulator.engine.world import Object, World
 
 
-def draft(world: World, sub: Object, reason: str, lines: list[Object]) -> Object:
-    """A draft invoice of a subscription, with what waited for it."""
-    for id in world.store.meta.get("waiting", {}).pop(sub["id"], []):
-        lines.append(_waiting_line(world, world.the(id)))
-    details = {"metadata": {}, "subscription": sub["id"]}
-    parent = {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
-    customer = world.the(sub["customer"])
-    invoice = _invoice(world, customer, sub["currency"], reason, lines, sub["discounts"], parent)
+def draft(world: World, sub: Object, reason: str, lines: list[Object], **fields: Any) -> Object:
+    """A draft invoice of a subscription, with what waited for it.
+
+    It is collected as the subscription says; `fields` are further attributes of the invoice.
+    """
+    customer = world.the(sub["customer"], "customer")
+    lines = [*lines, *(waiting_line(world, item) for item in take_waiting(world, sub["currency"], sub, customer))]
+    details = {"metadata": {**sub["metadata"]}, "subscription": sub["id"]}
+    own = customer.get("discount")
+    sent = sub["collection_method"] == "send_invoice"
+    invoice = create(
+        world, customer, sub["currency"], reason, lines,
+        discounts=[*sub["discounts"]] or ([own["id"]] if own else []),
+        parent={"quote_details": None, "subscription_details": details, "type": "subscription_details"},
+        default_tax_rates=[*(sub.get("default_tax_rates") or [])], collection_method=sub["collection_method"],
+        due_date=world.now + (sub["days_until_due"] or 0) * b.DAY if sent else None,
+        default_payment_method=None, description=sub["description"],
+        automatically_finalizes_at=None if reason == "subscription_create" else world.now + b.HOUR, **fields,
+    )  # fmt: skip
     update(world, sub, latest_invoice=invoice["id"])
-    once = [id for id in sub["discounts"] if _coupon(world, id)["duration"] == "once"]
-    if once and invoice["total"] > 0:
-        drop_discounts(world, sub, once)
+    if invoice["total"] > 0:
+        spend(world, lines_of(world, invoice) if len(lines) > 10 else invoice["lines"]["data"])
     return invoice
 
 
-def one_off(world: World, customer: Object, waiting: list[Object], *, due: int | None) -> Object:
-    """A draft invoice of items that belong to no subscription; with `due` it is sent, not charged."""
-    lines = [_waiting_line(world, item) for item in waiting]
-    return _invoice(world, customer, customer["currency"], "manual", lines, [], None, due)
-
-
-def _invoice(
-    world: World, customer: Object, currency: str, reason: str, lines: list[Object], discounts: list[str],
-    parent: Object | None, due: int | None = None,
+def one_off(
+    world: World, customer: Object, waiting: list[Object], *, due: int | None, currency: str | None = None,
+    **fields: Any,
 ) -> Object:  # fmt: skip
-    """Discounts and tax are worked out line by line."""
-    invoice = world.add(
-        "invoice", "in", customer=customer["id"], currency=currency, billing_reason=reason,
-        account_country="US", account_name="Ledgerline Demo", customer_email=customer["email"],
-        customer_name=customer["name"], customer_address=customer["address"],
-        customer_phone=customer["phone"], customer_shipping=None, customer_tax_exempt="none",
-        customer_tax_ids=[], default_payment_method=None, period_start=world.now, period_end=world.now,
-        collection_method="charge_automatically" if due is None else "send_invoice", due_date=due,
-        automatically_finalizes_at=None if reason == "subscription_create" else world.now + b.HOUR,
-        discounts=[*discounts], starting_balance=customer["balance"], total_discount_amounts=[],
-        total_pretax_credit_amounts=[], total_taxes=[], parent=parent, metadata={}, status="draft",
-        payment_settings=dict.fromkeys(("default_mandate", "payment_method_options", "payment_method_types")),
-        status_transitions=dict.fromkeys(("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")),
-    )  # fmt: skip
+    """A draft invoice of items that belong to no subscription; with `due` it is sent, not charged."""
+    lines = [waiting_line(world, item) for item in waiting]
+    how: Object = {
+        "collection_method": "charge_automatically" if due is None else "send_invoice", "due_date": due,
+        "automatically_finalizes_at": world.now + b.HOUR,
+    }  # fmt: skip
+    return create(world, customer, currency or customer["currency"], "manual", lines, **{**how, **fields})
+
+
+def create(
+    world: World, customer: Object, currency: str, reason: str, lines: list[Object], *, parent: Object | None = None,
+    **fields: Any,
+) -> Object:  # fmt: skip
+    """A draft invoice with its lines, added up and announced."""
+    made: Object = {
+        "customer": customer["id"], "currency": currency, "billing_reason": reason, "account_country": "US",
+        "account_name": "Ledgerline Demo", "customer_email": customer["email"], "customer_name": customer["name"],
+        "customer_address": customer["address"], "customer_phone": customer["phone"], "customer_shipping": None,
+        "customer_tax_exempt": customer["tax_exempt"], "customer_tax_ids": [], "period_start": world.now,
+        "period_end": world.now, "discounts": [], "starting_balance": customer["balance"],
+        "total_discount_amounts": [], "total_pretax_credit_amounts": [], "total_taxes": [], "parent": parent,
+        "metadata": {}, "status": "draft", "auto_advance": True,
+        "test_clock": customer.get("test_clock"),
+        "payment_settings": dict.fromkeys(("default_mandate", "payment_method_options", "payment_method_types")),
+        "status_transitions": dict.fromkeys(("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")),
+    }  # fmt: skip
+    invoice = world.add("invoice", "in", **{**made, **fields})
+    _claim(world, invoice, lines)
+    invoice |= _sums(world, invoice, lines)
     for line in lines:
-        line["invoice"] = invoice["id"]
-        if details := line["parent"]["invoice_item_details"]:
-            waiting = world.the(details["invoice_item"])
-            waiting["invoice"] = invoice["id"]
-            world.store.save(waiting)
-    _total(world, discounts, customer, invoice, lines)
-    for line in reversed(lines):  # the newest row of the list is the first line
         world.store.insert(line, parent=invoice["id"])
-    invoice["lines"] = shapes.embedded(f"/v1/invoices/{invoice['id']}/lines", lines)
-    subscription = parent["subscription_details"]["subscription"] if parent else ""
-    world.store.save(invoice, subscription=subscription)
+    invoice["lines"] = _embedded(invoice, lines)
+    world.store.save(invoice, subscription=parent["subscription_details"]["subscription"] if parent else "")
     world.emit("invoice.created", invoice)
     return invoice
 
 
-def _waiting_line(world: World, item: Object) -> Object:
-    price = world.the(item["pricing"]["price_details"]["price"], "price")
-    period, parent = item["period"], item["parent"]
-    return _line(
-        world, item["description"], item["amount"], item["currency"], price, item["quantity"],
-        period["start"], period["end"], invoice_item=item,
-        subscription=parent["subscription_details"]["subscription"] if parent else None,
-    )  # fmt: skip
+def add_items(world: World, invoice: Object, items: list[Object]) -> None:
+    """Put further invoice items on a draft."""
+    lines = [waiting_line(world, item) for item in items]
+    _claim(world, invoice, lines)
+    for line in lines:
+        world.store.insert(line, parent=invoice["id"])
+    add_up(world, invoice)
 
 
-def period_lines(world: World, sub: Object, *, trial: bool = False, since: int | None = None) -> list[Object]:
-    lines = []
-    for item in sub["items"]["data"]:
-        if since is not None and item["current_period_start"] != since:
-            continue
-        price, quantity = item["price"], item.get("quantity")
-        metered = price["recurring"]["usage_type"] == "metered"
-        if metered and since is None:
-            continue
-        start, end = item["current_period_start"], item["current_period_end"]
-        if metered:
-            quantity, start, end = _usage(world, sub, item, since or start)
-        amount = 0 if trial else quantity * int(price["unit_amount"]) if metered else amount_of(price, quantity)
-        text = "Trial period for" if trial else f"{quantity} ×"
-        line = _line(
-            world, f"{text} {product_name(world, price)}", amount, sub["currency"], price, quantity,
-            start, end, subscription=sub["id"], item=item["id"],
-        )  # fmt: skip
-        lines.append(line)
-    return lines
+def add_up(world: World, invoice: Object, **changes: Any) -> None:
+    """Work out a draft again after a change of its lines, discounts or tax rates, and tell; `changes` are told, too."""
+    invoice["lines"] = shapes.frozen(invoice["lines"])  # its rows may be the live lines, which change now
+    lines = lines_of(world, invoice)
+    sums = _sums(world, {**invoice, **changes}, lines)
+    for line in lines:
+        world.store.save(line)
+    world.change(invoice, "invoice.updated", lines=_embedded(invoice, lines), **sums, **changes)
 
 
-def _usage(world: World, sub: Object, item: Object, end: int) -> tuple[int, int, int]:
-    """(units used in the period that ended, its start, its end)."""
-    start = max(sub["start_date"], end - 31 * b.DAY)
-    return world.chance("usage", item["id"], end).randint(200, 4000), start, end
+def wait(world: World, item: Object, sub: Object | None) -> None:
+    """Let an invoice item wait for the next invoice of its subscription, or of its customer."""
+    waiting = world.meta.setdefault("waiting", {})
+    waiting.setdefault(sub["id"] if sub else item["customer"], []).append(item["id"])
 
 
-def amount_of(price: Object, quantity: int | None) -> int:
-    """The list amount of one period in minor units; of a metered price 0, its usage is billed afterwards."""
-    if price["recurring"] and price["recurring"]["usage_type"] == "metered":
-        return 0
-    if price["billing_scheme"] == "per_unit":
-        return int(price["unit_amount"]) * (quantity or 0)
-    units = quantity or 0
-    first, rest = price["metadata"]["first"], price["metadata"]["rest"]
-    return min(units, 10) * int(first) + max(units - 10, 0) * int(rest)
+def take_waiting(world: World, currency: str, sub: Object | None, customer: Object) -> list[Object]:
+    """The items in a currency that wait for the next invoice of a subscription and of a customer: they wait no more."""
+    waiting = world.meta.get("waiting", {})
+    found = []
+    for owner in (*((sub["id"],) if sub else ()), customer["id"]):
+        items = [world.the(id, "invoiceitem") for id in waiting.pop(owner, [])]
+        found += [item for item in items if item["currency"] == currency]
+        if others := [item["id"] for item in items if item["currency"] != currency]:
+            waiting[owner] = others
+    return found
 
 
-def _line(
-    world: World, description: str, amount: int, currency: str, price: Object, quantity: int, start: int,
-    end: int, *, subscription: str | None, item: str | None = None, invoice_item: Object | None = None,
-) -> Object:  # fmt: skip
-    details: Object = {
-        "invoice_item": invoice_item["id"] if invoice_item else None,
-        "proration": bool(invoice_item and invoice_item["proration"]),
-        "proration_details": {"credited_items": None},
-        "subscription": subscription,
-    }
-    kind = "invoice_item_details" if invoice_item else "subscription_item_details"
-    if not invoice_item:
-        details["subscription_item"] = item
-    return shapes.new(
-        "line_item", world.id("il"), amount=amount, subtotal=amount, currency=currency, description=description,
-        discountable=invoice_item is None, discount_amounts=[], discounts=[], metadata={},
-        parent={"invoice_item_details": None, "subscription_item_details": None, "type": kind, kind: details},
-        period={"start": start, "end": end}, pricing=pricing(price), quantity=quantity,
-        quantity_decimal=str(quantity), pretax_credit_amounts=[], taxes=[], subscription=subscription,
-    )  # fmt: skip
+def _claim(world: World, invoice: Object, lines: list[Object]) -> None:
+    for line in lines:
+        line["invoice"] = invoice["id"]
+        if details := line["parent"]["invoice_item_details"]:
+            item = world.the(details["invoice_item"], "invoiceitem")
+            item["invoice"] = invoice["id"]
+            world.store.save(item)
 
 
-def pricing(price: Object) -> Object:
-    return {
-        "price_details": {"price": price["id"], "product": price["product"]},
-        "type": "price_details",
-        "unit_amount_decimal": price["unit_amount_decimal"],
-    }
+def _embedded(invoice: Object, lines: list[Object]) -> Object:
+    return shapes.embedded(f"/v1/invoices/{invoice['id']}/lines", lines)
 
 
-def product_name(world: World, price: Object) -> str:
-    return str(world.the(price["product"])["name"])
-
-
-def _total(
-    world: World, discounts: list[str], customer: Object, invoice: Object, lines: list[Object]
-) -> None:  # fmt: skip
-    discounted: dict[str, int] = {}
-    for discount in discounts:
-        coupon = _coupon(world, discount)
-        eligible = [line for line in lines if line["discountable"] and line["amount"] > 0]
-        base = sum(line["amount"] for line in eligible)
-        left = min(coupon["amount_off"] or 0, base)
-        if coupon["currency"] not in (None, invoice["currency"]):
-            eligible = []
-        for number, line in enumerate(eligible, 1):
-            if coupon["percent_off"] is not None:
-                amount = int(line["amount"] * coupon["percent_off"] / 100 + 0.5)
-            else:
-                amount = left if number == len(eligible) else (coupon["amount_off"] or 0) * line["amount"] // base
-                amount = min(amount, left)
-                left -= amount
-            line["discount_amounts"].append({"amount": amount, "discount": discount})
-            line["discounts"].append(discount)
-            discounted[discount] = discounted.get(discount, 0) + amount
-    taxed = 0
-    rate = world.store.meta["tax_rate"] if customer["address"]["country"] == "DE" else None
-    if rate:
-        base_in_all = 0
-        for line in lines:
-            base = line["amount"] - sum(part["amount"] for part in line["discount_amounts"])
-            tax = round(base * world.business.tax_percent / 100)
-            line["taxes"] = [_tax(rate, tax, base)]
-            taxed += tax
-            base_in_all += base
-        invoice["total_taxes"] = [_tax(rate, taxed, base_in_all)]
+def _sums(world: World, invoice: Object, lines: list[Object]) -> Object:
+    """Work out discounts and tax of the lines; the amounts of the invoice that follow from them, in minor units."""
+    discounted = take_off(world, invoice, lines)
+    inside = add_tax(world, invoice, lines)
+    rows = [row for line in lines for row in line["taxes"]]
+    on_top = sum(row["amount"] for row in rows if row["tax_behavior"] == "exclusive")
     subtotal = sum(line["amount"] for line in lines)
-    off = sum(discounted.values())
-    total = subtotal - off + taxed
-    invoice |= {
-        "subtotal": subtotal, "subtotal_excluding_tax": subtotal, "total": total,
-        "total_excluding_tax": total - taxed, "amount_due": max(total, 0), "amount_remaining": max(total, 0),
+    total = subtotal - sum(discounted.values()) + on_top
+    return {
+        "subtotal": subtotal, "subtotal_excluding_tax": subtotal - inside, "total": total,
+        "total_excluding_tax": total - sum(row["amount"] for row in rows), "total_taxes": summed(rows),
+        "amount_due": max(total, 0), "amount_remaining": max(total, 0),
         "total_discount_amounts": [{"amount": amount, "discount": id} for id, amount in discounted.items()],
     }  # fmt: skip
 
 
-def _coupon(world: World, discount: str) -> Object:
-    return world.the(world.the(discount, "discount")["source"]["coupon"], "coupon")
-
-
-def _tax(rate: str, amount: int, base: int) -> Object:
-    return {
-        "amount": amount, "tax_behavior": "exclusive", "tax_rate_details": {"tax_rate": rate},
-        "taxability_reason": "standard_rated", "taxable_amount": base, "type": "tax_rate_details",
-    }  # fmt: skip
+__all__ = [
+    "add_items", "add_up", "amount_of", "create", "draft", "one_off", "period_lines", "pricing", "product_name",
+    "take_waiting", "usage_line", "wait", "waiting_line",
+]  # fmt: skip

@@ -10,6 +10,7 @@ from dagster_project.simulator.engine.account import open_account
 from dagster_project.simulator.engine.arrivals import day_begins, weight
 from dagster_project.simulator.engine.flat import fill
 from dagster_project.simulator.engine.payouts import billing_fee, day_ends
+from dagster_project.simulator.engine.pricing import keep_on_request
 from dagster_project.simulator.engine.rarities import rare_objects
 from dagster_project.simulator.engine.scenarios import FLAT, Parameters
 from dagster_project.simulator.engine.world import Object, World
@@ -117,16 +118,17 @@ def _price(
         type="recurring" if interval else "one_time", recurring=recurring if interval else None,
         unit_amount_decimal=None if amount is None else str(amount), tax_behavior="exclusive",
         billing_scheme="tiered" if tiers else "per_unit", tiers_mode="graduated" if tiers else None,
-        metadata={"first": str(tiers[0]), "rest": str(tiers[1])} if tiers else {},
+        metadata={},
         nickname=f"{product['name']} per {interval}" if interval else product["name"],
     )  # fmt: skip
     world.store.meta["prices"][f"{product['name']}/{currency}/{interval or 'once'}"] = price["id"]
     if tiers:
-        price["tiers"] = [
+        steps = [
             {"flat_amount": None, "flat_amount_decimal": None, "unit_amount": unit,
              "unit_amount_decimal": str(unit), "up_to": up_to}
             for unit, up_to in ((tiers[0], 10), (tiers[1], None))
         ]  # fmt: skip
+        keep_on_request(world, "price", price["id"], tiers=steps)
     if interval:
         world.add(
             "plan", "price", id=price["id"], active=True, amount=amount, currency=currency, interval=interval,

@@ -101,34 +101,3 @@ def is_forgotten(world: World, id: str) -> None:
         return
     world.emit("customer.deleted", customer)
     world.store.delete(id, {"id": id, "object": "customer", "deleted": True}, kind="customer")
-
-
-def apply_coupon(world: World, sub: Object, coupon: Object, promotion_code: str | None) -> None:
-    end = None
-    if coupon["duration"] == "repeating":
-        anchor = sub["billing_cycle_anchor"]
-        end = after(anchor, "month", coupon["duration_in_months"], anchor)
-    made = world.add(
-        "discount", "di", customer=sub["customer"], subscription=sub["id"], start=world.now, end=end,
-        source={"coupon": coupon["id"], "type": "coupon"}, promotion_code=promotion_code,
-    )  # fmt: skip
-    sub["discounts"] = [made["id"]]
-    world.emit("customer.discount.created", made)
-    coupon = world.the(coupon["id"], "coupon")
-    coupon["times_redeemed"] += 1
-    world.store.save(coupon)
-    if end is not None:
-        world.later(end, discount_ends, sub["id"], made["id"])
-
-
-@action
-def discount_ends(world: World, sub_id: str, discount: str) -> None:
-    sub = world.the(sub_id)
-    if discount in sub["discounts"] and sub["status"] not in ENDED:
-        drop_discounts(world, sub, [discount])
-
-
-def drop_discounts(world: World, sub: Object, dropped: list[str]) -> None:
-    update(world, sub, discounts=[id for id in sub["discounts"] if id not in dropped])
-    for id in dropped:
-        world.emit("customer.discount.deleted", world.the(id, "discount"))

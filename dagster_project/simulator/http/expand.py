@@ -31,6 +31,8 @@ INCLUDABLE: dict[tuple[str, str], tuple[str, tuple[str, ...], str | None]] = {
     ("quote", "line_items"): ("/v1/quotes/{id}/line_items", ("item",), None),
     ("account", "external_accounts"): ("/v1/accounts/{id}/external_accounts", ("external_account",), None),
 }
+# Fields that are kept beside their object, and absent unless expanded.
+ON_REQUEST = frozenset(("tiers", "currency_options", "applies_to", "amount_paid_off_stripe"))
 # Fields that Stripe expands, by their last name; any other one is refused as Stripe refuses it.
 EXPANDABLE = frozenset(
     """
@@ -45,7 +47,7 @@ EXPANDABLE = frozenset(
     source_transaction source_transfer source_transfer_reversal subscription subscription_schedule tax_code
     test_clock transfer transfer_reversal refunds payments lines items line_items sources subscriptions tax_ids
     external_accounts reversals tiers currency_options applies_to cash_balance invoice_credit_balance tax links
-    confirmation_secret data taxes schedule_details
+    confirmation_secret data taxes schedule_details amount_paid_off_stripe
     """.split()  # noqa: SIM905
 )
 _decode = msgspec.json.Decoder().decode
@@ -93,6 +95,8 @@ def _expand(store: Store, value: Any, parts: Sequence[str], text: str) -> Any:
         return {**value, "data": [_expand(store, each, rest, text) for each in value["data"]]}
     name, rest = parts[0], parts[1:]
     inside = value.get(name)
+    if name in ON_REQUEST and (kept := _on_request(store, value, name)) is not None:
+        return {**value, name: kept}
     if inside is None and (str(value.get("object")), name) in INCLUDABLE:
         inside = _included(store, value, name)
     elif name not in value:
@@ -113,6 +117,11 @@ def _object(store: Store, value: Any, field: str) -> Any:
     # A recurring price and its plan share one id.
     kind = "plan" if field == "plan" else "price" if field in ("price", "default_price") else None
     return store.get(value, kind) or value
+
+
+def _on_request(store: Store, owner: Object, name: str) -> Any:
+    kind = "price" if owner.get("object") == "plan" else owner.get("object")  # they share their tiers
+    return store.meta.get("on_request", {}).get(f"{kind} {owner.get('id')}", {}).get(name)
 
 
 def _included(store: Store, owner: Object, name: str) -> Object:

@@ -174,6 +174,7 @@ def test_an_invoice_is_its_lines_less_discounts_plus_tax(world: World) -> None:
         ids = [line["id"] for line in invoice["lines"]["data"]]
         bodies, _ = world.store.page("line_item", parent=invoice["id"], limit=EVERYTHING)
         lines = [world.the(body.split(b'"id":"', 1)[1].split(b'"', 1)[0].decode()) for body in bodies]
+        lines.reverse()  # the list of the lines is in the order in which they were added
         assert [line["id"] for line in lines][:10] == ids and invoice["lines"]["has_more"] == (len(lines) > 10)
         assert all(line["invoice"] == invoice["id"] for line in lines)
         off = sum(part["amount"] for line in lines for part in line["discount_amounts"])
