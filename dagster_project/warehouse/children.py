@@ -6,7 +6,7 @@ import duckdb
 
 from dagster_project.stripe_api.catalog import StripeObject, columns
 from dagster_project.warehouse import history
-from dagster_project.warehouse.stage import count, embedded
+from dagster_project.warehouse.stage import count, embedded, newest
 from dagster_project.warehouse.typed import elements, structure, typed
 from dagster_project.warehouse.upsert import merge
 
@@ -17,14 +17,14 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
     All of a parent's observations count, not only the newest: files loaded together give what they give one by one.
     """
     seen = f"(select o.* from temp.{observed} as o semi join temp.taken_{row.name} using (account_id, livemode, id))"
-    container, table = f"json_extract(p._payload, '$.{path}')", f"embedded_{child.name}"
+    container, table = _container(row, path), f"embedded_{child.name}"
     parent = child.parent_column
     own = {column.name: column for column in columns(child.name)}
     given = {parent: "p.id"} if parent and parent in own else {}
     extra = f'p.id as "{parent}", ' if parent and parent not in own else ""
     con.execute(
         f"""
-        create or replace temp table {table} as
+        create or replace temp table {table}_line as
         with element as (
             select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._n,
                    unnest({elements(container)}) as json
@@ -38,9 +38,9 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
             where json_type(p.json) = 'OBJECT'
         )
         select * from typed where id is not null
-        qualify row_number() over (partition by account_id, livemode, id order by _observed_at desc, _n desc) = 1
         """
     )
+    newest(con, f"{table}_line", table, "_observed_at desc, _n desc")
     complete = f"""
         select p.account_id, p.livemode, p.id as parent, p._observed_at from {seen} as p
         where not p._deleted and json_exists({container}, '$.data')
@@ -57,6 +57,14 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
     for grandchild, inner in embedded(child):
         number += children(con, child, grandchild, inner, table)
     return number
+
+
+def _container(row: StripeObject, path: str) -> str:
+    """The embedded list of a parent `p`: from its own column, which is parsed already, where there is one."""
+    first, _, rest = path.partition(".")
+    if not any(column.name == first and column.type == "json" for column in columns(row.name)):
+        return f"json_extract(p._payload, '$.{path}')"
+    return f"json_extract(p.\"{first}\", '$.{rest}')" if rest else f'p."{first}"'
 
 
 # Which discounts belong to a parent itself; others only pass through it.

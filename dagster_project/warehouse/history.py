@@ -74,7 +74,7 @@ def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     """Versions that re-reads brought: every line in `temp.observed` of an object that differs from what was known."""
     con.execute(
         f"""
-        create or replace temp table candidate as
+        create or replace temp view candidate as
         select {_listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _n,
                {fingerprint(row)} as _content_hash
         from temp.observed semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
@@ -137,7 +137,7 @@ def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) 
     given = {parent: "c.parent"} if parent and any(name == parent for name, _, _ in table_columns(row)) else {}
     con.execute(
         f"""
-        create or replace temp table candidate as
+        create or replace temp table carried_version as
         with c as ({source}),
         typed as (
             select c.account_id, c.livemode, {typed(row, given=given)}, c.json as _payload, c.valid_from, c.exact,
@@ -147,6 +147,7 @@ def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) 
         select *, {fingerprint(row)} as _content_hash from typed where id is not null
         """
     )
+    con.execute("create or replace temp view candidate as from temp.carried_version")
 
 
 def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> None:
@@ -170,13 +171,12 @@ def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> 
         f"insert into {target} select {version}, null "
         "from temp.candidate semi join temp.once using (account_id, livemode, id)"
     )
-    con.execute(
-        "create or replace temp table several as "
-        "from temp.candidate anti join temp.once using (account_id, livemode, id)"
-    )
-    found = con.execute("select count(*) from temp.several").fetchone()
+    # Counted before they are kept: their content hashes are only worked out for those that need an order.
+    rest_of_them = "temp.candidate anti join temp.once using (account_id, livemode, id)"
+    found = con.execute(f"select count(*) from {rest_of_them}").fetchone()
     if not found or not found[0]:
         return
+    con.execute(f"create or replace temp table several as from {rest_of_them}")
     current = f"""
             union all
             select {listed}, _payload, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1

@@ -14,9 +14,10 @@ from dagster_project.warehouse.typed import structure, typed
 
 
 def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch]) -> None:
-    """`temp.stage`: the newest observation per key, typed; `temp.observed`: every line, if something follows.
+    """`temp.observed`: every line, typed; `temp.stage`: the newest of them per key.
 
-    Raises LandingError for objects without an id and for files that do not hold what their manifest says.
+    `stage` and what follows from it are views on `observed` by `_row`: a wide row is kept once. Raises LandingError for
+    objects without an id and for files that do not hold what their manifest says.
     """
     con.execute(
         "create or replace temp table file (path varchar, account_id varchar, livemode boolean, "
@@ -40,7 +41,9 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
         given = {parent: f'coalesce(t."{parent}"::varchar, p.parent)'}
     extra = f'p.parent as "{parent}", ' if parent and parent not in own else ""
     paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches)
-    lines = f"""
+    con.execute(
+        f"""
+        create or replace temp table observed as
         with line as (
             select json, filename, row_number() over () as _line
             from read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)
@@ -59,19 +62,9 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
         join temp.file as f on f.path = line.filename
         left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
         cross join lateral (select json_transform(line.json, {structure(row)}) as t)
-    """
-    if row.history or embedded(row):
-        con.execute(f"create or replace temp table observed as {lines}")
-        lines = "from temp.observed"
-    con.execute(
-        f"""
-        create or replace temp table stage as
-        select * from ({lines})
-        qualify row_number() over (
-            partition by account_id, livemode, id order by _observed_at desc, _file desc, _n desc
-        ) = 1
         """
     )
+    newest(con, "observed", "stage", "_observed_at desc, _file desc, _n desc")
     if nameless := count(con, "select count(*) from temp.stage where id is null"):
         raise LandingError(f"{nameless} object(s) of {row.name} have no id.", f"Run `ledgerline backfill {row.name}`.")
     for number, found in con.execute("select distinct _file, _rows from temp.stage").fetchall():
@@ -80,6 +73,21 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
                 f"{batches[number].key} holds {found} objects, its manifest says {batches[number].rows}.",
                 f"Run `ledgerline backfill {row.name}`.",
             )
+
+
+def newest(con: duckdb.DuckDBPyConnection, lines: str, view: str, order: str) -> None:
+    """The view `temp.<view>`: of each key in `temp.<lines>` the row that comes first in `order`, numbered `_row`."""
+    con.execute(
+        f"""
+        create or replace temp table {view}_older as
+        select rowid as _row from temp.{lines}
+        qualify row_number() over (partition by account_id, livemode, id order by {order}) > 1
+        """
+    )
+    con.execute(
+        f"create or replace temp view {view} as select o.rowid as _row, o.* from temp.{lines} as o "
+        f"where not exists (select 1 from temp.{view}_older as s where s._row = o.rowid)"
+    )
 
 
 def _runs(batches: Sequence[Batch]) -> list[int]:

@@ -13,7 +13,9 @@ from dagster_project.warehouse.stage import count
 def merge(
     con: duckdb.DuckDBPyConnection, row: StripeObject, source: str = "stage", *, revives: bool = True
 ) -> tuple[int, int, int]:
-    """(inserted, changed, deleted); `temp.taken_<object>` holds the rows that are not older than what was there.
+    """(inserted, changed, deleted); `temp.taken_<object>` shows the rows that are not older than what was there.
+
+    `source` is a temporary table or view whose rows have a number of their own, `_row`.
 
     `revives`: whether these rows show that an object exists, so that they take a tombstone away.
     """
@@ -23,8 +25,8 @@ def merge(
     listed = ", ".join(f'"{name}"' for name in names)
     con.execute(
         f"""
-        create or replace temp table {taken} as
-        select s.*, t.id is not null as _known,
+        create or replace temp table mark_{row.name} as
+        select s._row, t.id is not null as _known,
                t.id is null or t._deleted_at is not null
                    or s._payload::varchar is distinct from t._payload::varchar as _differs
         from temp.{source} as s left join {table} as t on {same}
@@ -33,9 +35,13 @@ def merge(
             {"" if revives else "and t._deleted_at is null"}
         """
     )
+    con.execute(
+        f"create or replace temp view {taken} as select s.*, m._known, m._differs "
+        f"from temp.{source} as s join temp.mark_{row.name} as m using (_row)"
+    )
     inserted, changed, again = con.execute(
         f"select count(*) filter (not _known), count(*) filter (_known and _differs), count(*) filter (not _differs) "
-        f"from temp.{taken}"
+        f"from temp.mark_{row.name}"
     ).fetchone() or (0, 0, 0)
     if changed:
         con.execute(f"delete from {table} as t using temp.{taken} as s where {same} and s._known and s._differs")
