@@ -260,6 +260,15 @@ class Store:
             self._db.execute(f"select kind, count(*) from {self._table} where gone = 0 group by kind order by kind")
         )
 
+    def ids_with(self, kind: str, attribute: str) -> list[str]:
+        """The ids of a kind's objects in which an attribute has a value."""
+        self._write()
+        rows = self._db.execute(
+            f"select id from {self._table} where kind = ? and gone = 0 and json_extract(body, ?) is not null",
+            (kind, f"$.{attribute}"),
+        )
+        return [row[0] for row in rows]
+
     def all(self, kind: str) -> list[Object]:
         """Every object of a kind, oldest first."""
         self._write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -55,6 +56,13 @@ def required_parameter(name: str) -> ApiError:
 
 def invalid_parameter(name: str, message: str, code: str | None = None) -> ApiError:
     return ApiError(400, message, code=code, param=name)
+
+
+def not_one_of(name: str, words: Sequence[str]) -> ApiError:
+    """`Invalid status: must be one of draft, open, or paid`"""
+    *most, last = words
+    said = f"{', '.join(most)}{',' if len(most) > 1 else ''} or {last}" if most else last
+    return ApiError(400, f"Invalid {name}: must be one of {said}", param=name)
 
 
 def failure() -> ApiError:

@@ -1,4 +1,4 @@
-"""Which lists exist, as data (endpoints.yaml), and how a path finds its handler."""
+"""Which lists exist, as data (endpoints.yaml, other_lists.yaml), and how a path finds its handler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import yaml
 
-FilterType = str | tuple[str, ...]
+FilterType = str | tuple[str, ...] | Mapping[str, Any]
 Handler = TypeVar("Handler")
 
 
@@ -37,8 +37,9 @@ class Listing:
 @cache
 def listings() -> Mapping[str, Listing]:
     """Every list by name."""
-    rows = yaml.safe_load((Path(__file__).parent / "endpoints.yaml").read_text(encoding="utf-8"))
-    return {name: _listing(name, row) for name, row in rows.items()}
+    files = ("endpoints.yaml", "other_lists.yaml")
+    rows = [yaml.safe_load((Path(__file__).parent / file).read_text(encoding="utf-8")) for file in files]
+    return {name: _listing(name, row) for part in rows for name, row in part.items()}
 
 
 def _listing(name: str, row: Mapping[str, Any]) -> Listing:

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, required_parameter, unknown_parameter
+from dagster_project.simulator.http.api_errors import (
+    ApiError,
+    invalid_parameter,
+)
 
 Params = dict[str, Any]
 
@@ -78,30 +80,3 @@ def boolean(value: Any, param: str) -> bool:
     if value in ("true", "false"):
         return bool(value == "true")
     raise invalid_parameter(param, f"Invalid boolean: {value}")
-
-
-def only(params: Params, *allowed: str, required: Sequence[str] = ()) -> None:
-    """Raises ApiError 400 for a parameter that the call does not take, or for a required one that is not there."""
-    for name in params:
-        if name not in allowed:
-            raise unknown_parameter(name)
-    for name in required:
-        if not params.get(name):
-            raise required_parameter(name)
-
-
-def choice(params: Params, name: str, allowed: Sequence[str]) -> str | None:
-    value = text(params, name)
-    if value is not None and value not in allowed:
-        raise invalid_parameter(name, f"Invalid {name}: must be one of {', '.join(allowed)}")
-    return value
-
-
-def metadata(current: Params | None, params: Params) -> Params:
-    """Metadata is merged key by key: an empty value removes its key, an empty string instead of a hash all of them."""
-    changes = params.get("metadata", {})
-    if changes == "":
-        return {}
-    if not isinstance(changes, dict) or not all(isinstance(value, str) for value in changes.values()):
-        raise invalid_parameter("metadata", "Invalid object: metadata")
-    return {name: value for name, value in {**(current or {}), **changes}.items() if value != ""}

@@ -26,7 +26,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dagster_project.simulator.http import forms
-from dagster_project.simulator.http.api_errors import invalid_parameter, missing, required_parameter, unknown_parameter
+from dagster_project.simulator.http.api_errors import (
+    invalid_parameter,
+    missing,
+    not_one_of,
+    required_parameter,
+    unknown_parameter,
+)
 from dagster_project.simulator.http.forms import Params
 
 Object = dict[str, Any]
@@ -67,7 +73,7 @@ def _value(value: Any, kind: Any, name: str, find: Find) -> Any:
             return [_hash(row, kind[0], f"{name}[{place}]", find) or {} for place, row in enumerate(rows)]
         text = _text(value, name)
         if text and text not in kind:
-            raise invalid_parameter(name, f"Invalid {name}: must be one of {', '.join(kind)}")
+            raise not_one_of(name, kind)
         return text or None
     first, *words = kind.split()
     if first in ("id", "ids"):

@@ -11,7 +11,7 @@ import msgspec
 from dagster_project.simulator.engine.payouts import balance_object
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
-from dagster_project.simulator.http import expand, lists, mutations
+from dagster_project.simulator.http import expand, filters, lists, mutations
 from dagster_project.simulator.http.api_errors import missing, unknown_parameter
 from dagster_project.simulator.http.endpoints import Listing, Router, listings
 from dagster_project.simulator.http.forms import Params
@@ -75,7 +75,7 @@ def router() -> Router[Endpoint]:
 def _list_of(listing: Listing) -> Callable[[Account, Call], bytes]:
     def run(account: Account, call: Call) -> bytes:
         parent = call.ids[0] if call.ids else None
-        query = lists.query(account.store, listing, call.params, parent, account.failed_events)
+        query = filters.query(account.store, listing, call.params, parent, account.failed_events)
         query.hidden = frozenset().union(*map(account.reading.hidden, listing.kinds))
         asked = expand.paths(call.params, of_list=True)
         if listing.kind == "event" and any(parts[0] == "data" for parts in asked):

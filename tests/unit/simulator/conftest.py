@@ -117,6 +117,16 @@ def business(history: Path, tmp_path: Path, start: Callable[..., Simulator]) -> 
     return start(Path(shutil.copy(history, tmp_path / "state.sqlite")))
 
 
+@pytest.fixture(scope="module")
+def business_to_read(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """The small business, for all tests of a module that change nothing which the others read."""
+    store = Store(Path(shutil.copy(history, tmp_path_factory.mktemp("read") / "state.sqlite")))
+    world = World(store)
+    with _Thread(create_app(store, world, Options())) as base_url:
+        yield Simulator(base_url, store, world)
+    store.close()
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """An empty account for all tests that leave nothing in it."""
