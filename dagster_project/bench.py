@@ -180,7 +180,8 @@ def _simulator(environment: dict[str, str]) -> Iterator[Figure]:
     say("simulator: a million objects …")
     with _simulated(environment, "--scenario", "flat", "--objects", "1000000") as (_, started, server):
         yield Figure("simulator", "flat, 1,000,000 objects, from nothing to its first answer", started, 30, "s")
-        yield Figure("simulator", "flat, pages of 100 objects, one core", _pages_per_second(server), 300, "pages/s", "more")
+        pages = _pages_per_second(server)
+        yield Figure("simulator", "flat, pages of 100 objects, one core", pages, 300, "pages/s", "more")
         data = Path(environment["LEDGERLINE_DATA_DIR"]) / "simulator"
         disk = sum(path.stat().st_size for path in data.iterdir()) / 2**20
         yield Figure("simulator", "flat, memory and disk", disk + _tree_memory(server.pid), 3072, "MB")
@@ -194,7 +195,7 @@ class _Server:
 
 @contextlib.contextmanager
 def _simulated(environment: dict[str, str], *arguments: str) -> Iterator[tuple[float, float, _Server]]:
-    """(seconds that making the business took, seconds until it answered, the server), on one core where that is known."""
+    """(seconds that making the business took, seconds until it answered, the server), on one core."""
     port = int(environment["LEDGERLINE_SIMULATOR_PORT"])
     began = time.monotonic()
     process = subprocess.Popen(
@@ -236,7 +237,8 @@ def _pages_per_second(server: _Server) -> float:
         while time.monotonic() < until:
             body = _get(connection, f"/v1/{name}?limit=100{cursor}")
             pages += 1
-            cursor = f"&starting_after={json.loads(body)['data'][-1]['id']}" if b'"has_more":true' in body[-200:] else ""
+            more = b'"has_more":true' in body[-200:]
+            cursor = f"&starting_after={json.loads(body)['data'][-1]['id']}" if more else ""
         return pages
 
     with concurrent.futures.ThreadPoolExecutor(len(_LISTS)) as pool:
