@@ -14,6 +14,7 @@ CURRENCIES = {
     "PT": "eur", "RO": "ron", "SE": "sek", "SG": "sgd", "TH": "thb", "US": "usd", "AE": "aed", "KW": "kwd", "TW": "twd",
     "IS": "isk", "KR": "krw",
 }  # fmt: skip
+INSTANT = ("AU", "CA", "GB", "SG", "US")  # https://docs.stripe.com/payouts/instant-payouts-banks
 _NOTHING_DUE: Object = {
     "alternatives": [], "current_deadline": None, "currently_due": [], "disabled_reason": None, "errors": [],
     "eventually_due": [], "past_due": [], "pending_verification": [],
@@ -49,12 +50,24 @@ def new_account(
     return account
 
 
-def create_connected(world: World, kind: str = "express", country: str = "US", **more: Any) -> World:
-    """Connect an account to the platform and give its world; `more` as for `new_account`."""
-    account = new_account(world, kind, country, **more)
+def open_platform(world: World, country: str = "US", **more: Any) -> Object:
+    """Give a world that has no account yet its own; `more` as for `new_account`."""
+    account = new_account(world, "standard", country, **more)
+    world.meta["account"] = account["id"]
+    _store(world, account)
+    return account
+
+
+def _store(world: World, account: Object) -> None:
     world.store.insert(account)
     for bank in account["external_accounts"]["data"]:
         world.store.insert(bank, kind="external_account", parent=account["id"])
+
+
+def create_connected(world: World, kind: str = "express", country: str = "US", **more: Any) -> World:
+    """Connect an account to the platform and give its world; `more` as for `new_account`."""
+    account = new_account(world, kind, country, **more)
+    _store(world, account)
     world.meta.setdefault("accounts", []).append(account["id"])
     there = world.within(account["id"])
     there.emit("account.application.authorized", _application(world))
@@ -104,5 +117,6 @@ def _bank(world: World, account: str, country: str, currency: str, holder: str |
     return shapes.new(
         "bank_account", world.id("ba"), account=account, account_holder_name=holder, account_holder_type="company",
         bank_name="STRIPE TEST BANK", country=country, currency=currency, default_for_currency=True, last4="6789",
-        fingerprint=f"bank{currency}", status="new", metadata={}, available_payout_methods=["standard"],
+        fingerprint=f"bank{currency}", status="new", metadata={}, 
+        available_payout_methods=["standard", "instant"] if country in INSTANT else ["standard"],
     )  # fmt: skip

@@ -91,6 +91,9 @@ class Saas:
     dispute_fee = {"usd": 1500, "eur": 2000, "jpy": 1500}
     dispute_reasons = ("fraudulent", "subscription_canceled", "product_not_received", "duplicate")
     payout_fails = 0.004
+    payout_late = 0.0  # of payouts arrive two days later than announced
+    topup_fails = 0.0
+    instant_payout_fee = (0.015, 50)  # share, and the least in minor units
     billing_fee = {"usd": 4500, "eur": 3200, "jpy": 5200}  # Stripe's own monthly fee
     fees_elsewhere = (0.029, 30)  # for a currency without a row in `fees`: the fixed part in US cents
     method_fees: dict[str, dict[str, tuple[float, int, int | None]]] = {  # method -> currency -> share, fixed, at most

@@ -227,6 +227,22 @@ def refund_fee(world: World, fee: Object, amount: int, *, metadata: dict[str, st
     return made
 
 
+def refund_fee_of(world: World, sent: Object, amount: int) -> None:
+    """Refund the share of a transfer's application fee that falls on `amount` of it."""
+    payment = world.within(sent["destination"]).the(sent["destination_payment"], "charge")
+    if payment["application_fee"]:
+        fee = world.the(payment["application_fee"], "application_fee")
+        part = settlement.share(fee["amount"], Decimal(amount) / sent["amount"])
+        if part := min(part, fee["amount"] - fee["amount_refunded"]):
+            refund_fee(world, fee, part)
+
+
+def embed(world: World, owner: Object, name: str, changed: Object) -> None:
+    """Show a changed row in the list that its owner embeds."""
+    rows = [dict(changed) if row["id"] == changed["id"] else row for row in owner[name]["data"]]
+    world.change(owner, None, **{name: {**owner[name], "data": rows}})
+
+
 def _with(listed: Object, made: Any) -> Object:
     """An embedded list with one more row: the ten newest, newest first."""
     rows = [dict(made), *listed["data"]]

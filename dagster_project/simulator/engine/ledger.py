@@ -6,14 +6,15 @@ import heapq
 from typing import Any
 
 from dagster_project.simulator.engine import ids, settlement
+from dagster_project.simulator.engine.business import DAY, HOUR
 from dagster_project.simulator.engine.settlement import detail
-from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.engine.world import ACTIONS, Object, World
 
 INSTANT = ("aud", "cad", "eur", "gbp", "sgd", "usd")  # https://docs.stripe.com/payouts/instant-payouts
 
 
 def book(
-    world: World, type: str, category: str, source: str, amount: int, currency: str, *,
+    world: World, type: str, category: str, source: str | None, amount: int, currency: str, *,
     fee: int = 0, fee_description: str = "Stripe processing fees", available_on: int | None = None,
     description: str | None = None, processing: str | None = None, application_fee: int = 0,
     rate: Any = None,
@@ -51,6 +52,8 @@ def book(
             details.append(detail("tax", tax, settled, name))
     if application_fee and world is not world.platform:
         details.append(detail("application_fee", application_fee, settled, "Application fee", application(world)))
+    if "days" not in world.platform.meta:
+        _start_days(world.platform)
     fee = sum(each["amount"] for each in details)
     available = available_on is None or available_on <= world.now
     row = world.add(
@@ -78,6 +81,13 @@ def book(
 def application(world: World) -> str:
     """The id of the platform's application, in whose name fees are taken from connected accounts."""
     return str(world.platform.meta.setdefault("application", ids.make(world.seed, "ca", 1)))
+
+
+def _start_days(platform: World) -> None:
+    """From the first movement on, days end: see payouts.day_ends."""
+    platform.meta["days"] = True
+    with platform.on(None):
+        platform.later((platform.now // DAY + 1) * DAY + HOUR // 4, ACTIONS["day_ends"])
 
 
 def becomes_available(world: World) -> None:

@@ -1,76 +1,263 @@
-"""The Stripe balance: every movement is a balance transaction; it becomes available, and daily payouts take it out."""
+"""Payouts: what is available leaves for the bank, by a schedule or on request, and sometimes comes back.
+
+Sources: https://docs.stripe.com/payouts, https://docs.stripe.com/payouts/instant-payouts,
+https://support.stripe.com/questions/what-happens-when-i-have-a-negative-balance
+"""
 
 from __future__ import annotations
 
-from dagster_project.simulator.engine.business import DAY
+from calendar import monthrange
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster_project.simulator.engine import settlement
+from dagster_project.simulator.engine.business import DAY, HOUR
 from dagster_project.simulator.engine.ledger import balance_object, becomes_available, book
-from dagster_project.simulator.engine.world import World, action
+from dagster_project.simulator.engine.world import Object, World, action
 
 __all__ = ["balance_object", "billing_fee", "book", "day_ends"]
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+# Where Stripe may take a negative balance from the bank account.
+DEBITED = frozenset(
+    ("AT", "AU", "BE", "CA", "DE", "ES", "FI", "FR", "GB", "IE", "IT", "LU", "NL", "NZ", "PT", "US")
+)  # https://support.stripe.com/questions/auto-debit-faq
+_FAILURES = {
+    "account_closed": "The bank account has been closed.",
+    "could_not_process": "The bank could not process this payout.",
+    "debit_not_authorized": "Debit transactions are not approved on the bank account.",
+    "insufficient_funds": "The bank account has insufficient funds.",
+    "invalid_currency": "The bank was unable to process this payout because of its currency.",
+    "no_account": "The bank account details on file are probably incorrect. No bank account exists for these details.",
+}
 
 
 @action
 def day_ends(world: World) -> None:
-    """Shortly after midnight UTC: what is due becomes available; on weekdays each currency is paid out."""
-    becomes_available(world)
-    weekday = (world.now // DAY + 3) % 7  # 0 is Monday
-    if weekday < 5:
-        for currency in sorted(world.unpaid):
-            _pay_out(world, currency, weekday)
+    """Shortly after midnight UTC: what is due becomes available and is paid out, here and on connected accounts."""
+    today = world.now // DAY
+    if world.meta.get("day_ended") == today:
+        return
+    world.meta["day_ended"] = today
+    for each in world.accounts():
+        becomes_available(each)
+        if each.unpaid:
+            _pay_out_what_is_due(each)
     world.later(world.now + DAY, day_ends)
 
 
-def _pay_out(world: World, currency: str, weekday: int) -> None:
-    batch = world.unpaid[currency]
-    amount = sum(net for _, net in batch)
-    if amount <= 0:
+# ---- the schedule -------------------------------------------------------------------------------------------
+def settings(world: World) -> Object:
+    """The account's payout settings; an account without any is paid daily."""
+    account = world.platform.store.get(world.id_of_account, "account") or {}
+    found: Object = (account.get("settings") or {}).get("payouts") or {}
+    return {"debit_negative_balances": False, "schedule": {"interval": "daily"}, **found}
+
+
+def _pay_out_what_is_due(world: World) -> None:
+    weekday = (world.now // DAY + 3) % 7  # 0 is Monday
+    if weekday >= 5:
         return
-    account = world.the(world.store.meta["account"])
-    bank = next(row for row in account["external_accounts"]["data"] if row["currency"] == currency)
-    arrival = (world.now // DAY + (2 if weekday < 3 else 4)) * DAY
-    payout = world.add(
-        "payout", "po", amount=amount, currency=currency, arrival_date=arrival, automatic=True,
-        method="standard", destination=bank["id"], source_type="card", status="in_transit", type="bank_account",
-        reconciliation_status="in_progress", description="STRIPE PAYOUT",
-        statement_descriptor="LEDGERLINE DEMO", trace_id={"status": "pending", "value": None},
+    chosen = settings(world)
+    due = _is_due(chosen["schedule"], world.now, weekday)
+    debits = chosen["debit_negative_balances"] and settlement.of(world)["country"] in DEBITED
+    for currency in sorted(world.unpaid):
+        amount = sum(net for _, net in world.unpaid[currency])
+        if (amount > 0 and due) or (amount < 0 and debits):
+            _pay_out(world, currency, amount, weekday)
+
+
+def _is_due(schedule: Object, now: int, weekday: int) -> bool:
+    """Source: https://docs.stripe.com/connect/manage-payout-schedule"""
+    interval = schedule["interval"]
+    if interval == "weekly":
+        days = schedule.get("weekly_payout_days") or [schedule.get("weekly_anchor", "monday")]
+        return WEEKDAYS[weekday] in days
+    if interval == "monthly":
+        today = datetime.fromtimestamp(now, UTC)
+        last = monthrange(today.year, today.month)[1]
+        days = schedule.get("monthly_payout_days") or [schedule.get("monthly_anchor", 1)]
+        # What would fall on a weekend or behind the end of the month happens on the nearest working day.
+        reached = {min(day, last) for day in days}
+        return today.day in reached or (weekday == 0 and bool({today.day - 1, today.day - 2} & reached))
+    return bool(interval == "daily")
+
+
+def _pay_out(world: World, currency: str, amount: int, weekday: int) -> None:
+    """Pay out the batch of everything that is available in a currency; of a negative one, debit the bank account."""
+    bank = bank_of(world, currency)
+    if bank is None:
+        return
+    step = settlement.WHOLE_PAYOUTS.get(currency, 1)
+    held = abs(amount) % step * (1 if amount > 0 else -1)
+    if amount == held:
+        return
+    if held:
+        book(
+            world, "payout_minimum_balance_hold", "payout_minimum_balance_hold", None, -held, currency,
+            description="Held back: payouts are in whole units",
+        )  # fmt: skip
+    batch = world.unpaid[currency]
+    payout = _payout(
+        world, amount - held, currency, bank, arrival=(world.now // DAY + (2 if weekday < 3 else 4)) * DAY,
+        automatic=True, status="in_transit", reconciliation_status="in_progress", description="STRIPE PAYOUT",
     )  # fmt: skip
-    row = book(world, "payout", "payout", payout["id"], -amount, currency, description="STRIPE PAYOUT")
+    row = book(world, "payout", "payout", payout["id"], held - amount, currency, description="STRIPE PAYOUT")
     payout["balance_transaction"] = row["id"]
     world.store.save(payout)
     for id, _ in batch:
         world.store.save(world.the(id), payout=payout["id"])
     world.store.save(row, payout=payout["id"])
     world.unpaid[currency] = []
+    if held:
+        book(
+            world, "payout_minimum_balance_release", "payout_minimum_balance_release", None, held, currency,
+            description="Released after the payout",
+        )  # fmt: skip
     world.emit("payout.created", payout)
-    world.later(arrival + 8 * 3600, payout_arrives, payout["id"])
+    world.later(payout["arrival_date"] + 8 * HOUR, payout_arrives, payout["id"])
+
+
+def _payout(world: World, amount: int, currency: str, bank: Object, *, arrival: int, **more: Any) -> Object:
+    return world.add(
+        "payout", "po", amount=amount, currency=currency, arrival_date=arrival, destination=bank["id"],
+        trace_id={"status": "pending", "value": None},
+        **{"method": "standard", "source_type": "card", "type": "bank_account",
+           "statement_descriptor": "LEDGERLINE DEMO", **more},
+    )  # fmt: skip
+
+
+def bank_of(world: World, currency: str) -> Object | None:
+    """The bank account to which a currency is paid out."""
+    account = world.platform.store.get(world.id_of_account, "account") or {}
+    banks: list[Object] = account.get("external_accounts", {}).get("data", [])
+    fitting = [row for row in banks if row["currency"] == currency]
+    return next((row for row in fitting if row.get("default_for_currency")), fitting[0] if fitting else None)
+
+
+# ---- on request ---------------------------------------------------------------------------------------------
+def pay_now(
+    world: World, amount: int, currency: str, bank: Object, *, instant: bool = False, description: str | None = None,
+    descriptor: str | None = None, metadata: dict[str, str] | None = None,
+) -> Object:  # fmt: skip
+    """A manual payout: Stripe does not say what it consists of. The caller checks what is available.
+
+    An instant one arrives within half an hour and costs `instant_fee`, on top of its amount.
+    """
+    day = world.now // DAY
+    weekday = (day + 3) % 7
+    standard = (day + (1 if weekday < 4 else 7 - weekday)) * DAY
+    payout = _payout(
+        world, amount, currency, bank, arrival=world.now + HOUR // 2 if instant else standard, automatic=False,
+        status="in_transit" if instant else "pending", reconciliation_status="not_applicable",
+        method="instant" if instant else "standard", description=description, statement_descriptor=descriptor,
+        metadata=metadata or {},
+    )  # fmt: skip
+    _book_manually(
+        world, payout, "payout", "payout", -amount, fee=instant_fee(world, amount, currency) if instant else 0
+    )
+    world.emit("payout.created", payout)
+    if instant:
+        world.later(payout["arrival_date"], payout_arrives, payout["id"])
+    else:
+        world.later((day + 1) * DAY, payout_leaves, payout["id"])
+        world.later(payout["arrival_date"] + 8 * HOUR, payout_arrives, payout["id"])
+    return payout
+
+
+def _book_manually(world: World, payout: Object, type: str, category: str, amount: int, *, fee: int = 0) -> None:
+    """The row of a manual payout lies in no batch of its own, so it is part of the next automatic one."""
+    row = book(
+        world, type, category, payout["id"], amount, payout["currency"], fee=fee,
+        fee_description="Instant Payouts fee", description=payout["description"] or "STRIPE PAYOUT",
+    )  # fmt: skip
+    world.unpaid.setdefault(row["currency"], []).append([row["id"], row["net"]])
+    world.change(payout, None, balance_transaction=row["id"])
+
+
+def instant_fee(world: World, amount: int, currency: str) -> int:
+    """What an instant payout costs, in minor units of its currency."""
+    part, least = world.business.instant_payout_fee
+    return max(settlement.share(amount, part), least)
+
+
+def reverse(world: World, payout: Object, *, metadata: dict[str, str] | None = None) -> Object:
+    """Debit the bank account that a payout went to: a payout of the negative amount, whose money arrives later.
+
+    Source: https://docs.stripe.com/connect/payout-reversals
+    """
+    bank = {"id": payout["destination"]}
+    arrival = (world.now // DAY + 4) * DAY
+    made = _payout(
+        world, -payout["amount"], payout["currency"], bank, arrival=arrival, automatic=False, status="pending",
+        reconciliation_status="not_applicable", original_payout=payout["id"], metadata=metadata or {},
+    )  # fmt: skip
+    row = book(
+        world, "payout", "payout_reversal", made["id"], payout["amount"], payout["currency"], available_on=arrival,
+        description="Payout reversal",
+    )  # fmt: skip
+    world.change(made, None, balance_transaction=row["id"])
+    world.change(payout, "payout.updated", reversed_by=made["id"])
+    world.emit("payout.created", made)
+    world.later((world.now // DAY + 1) * DAY, payout_leaves, made["id"])
+    world.later(arrival + 8 * HOUR, payout_arrives, made["id"])
+    return made
+
+
+def cancel(world: World, payout: Object) -> Object:
+    """Take a pending payout back; its amount is available again."""
+    row = book(
+        world, "payout_cancel", "payout_reversal", payout["id"], payout["amount"], payout["currency"],
+        description="PAYOUT CANCELED",
+    )  # fmt: skip
+    return world.change(payout, "payout.canceled", status="canceled", failure_balance_transaction=row["id"])
+
+
+# ---- on the way ---------------------------------------------------------------------------------------------
+@action
+def payout_leaves(world: World, id: str) -> None:
+    payout = world.the(id, "payout")
+    if payout["status"] == "pending":
+        world.change(payout, "payout.updated", status="in_transit")
 
 
 @action
-def payout_arrives(world: World, id: str) -> None:
-    payout = world.the(id)
+def payout_arrives(world: World, id: str, again: bool = False) -> None:
+    """Paid, unless the bank needs two days more: then the date of arrival moves, once."""
+    payout = world.the(id, "payout")
+    if payout["status"] != "in_transit":
+        return
+    late = payout["method"] == "standard" and world.chance("payout late", id).random() < world.business.payout_late
+    if late and not again:
+        world.change(payout, "payout.updated", arrival_date=payout["arrival_date"] + 2 * DAY)
+        world.later(world.now + 2 * DAY, payout_arrives, id, True)
+    else:
+        _paid(world, payout)
+
+
+def _paid(world: World, payout: Object) -> None:
     trace = {"status": "supported", "value": f"1210{world.number('trace'):08d}"}
     world.change(payout, "payout.paid", status="paid", trace_id=trace)
-    world.change(payout, "payout.reconciliation_completed", reconciliation_status="completed")
-    if world.chance("payout fails", id).random() < world.business.payout_fails:
-        world.later(world.now + DAY, payout_fails, id)
+    if payout["automatic"]:
+        world.change(payout, "payout.reconciliation_completed", reconciliation_status="completed")
+    code = world.platform.meta.get("bank_fails", {}).get(payout["destination"])
+    if code:
+        world.later(world.now + DAY, payout_fails, payout["id"], code)
+    elif world.chance("payout fails", payout["id"]).random() < world.business.payout_fails:
+        world.later(world.now + DAY, payout_fails, payout["id"])
 
 
 @action
-def payout_fails(world: World, id: str) -> None:
+def payout_fails(world: World, id: str, code: str = "account_closed") -> None:
     """The bank sends the money back days later: the payout turns failed and its amount is in the balance again."""
-    payout = world.the(id)
+    payout = world.the(id, "payout")
     back = book(
-        world,
-        "payout_failure",
-        "payout_reversal",
-        id,
-        payout["amount"],
-        payout["currency"],
+        world, "payout_failure", "payout_reversal", id, payout["amount"], payout["currency"],
         description="PAYOUT FAILURE",
-    )
+    )  # fmt: skip
     world.change(
         payout, "payout.failed", status="failed", failure_balance_transaction=back["id"],
-        failure_code="account_closed", failure_message="The bank account has been closed.",
+        failure_code=code, failure_message=_FAILURES[code],
     )  # fmt: skip
 
 
@@ -79,5 +266,5 @@ def billing_fee(world: World) -> None:
     """Stripe's own monthly fee: its cost is in `amount`, not in `fee`."""
     for currency, amount in world.business.billing_fee.items():
         if currency in world.balance:
-            book(world, "stripe_fee", "fee", "", -amount, currency, description="Billing - Usage Fee")["source"] = None
+            book(world, "stripe_fee", "fee", None, -amount, currency, description="Billing - Usage Fee")
     world.later(world.now + 30 * DAY, billing_fee)

@@ -90,6 +90,10 @@ class World:
         """This account and those connected to it."""
         return [self, *(self.within(account) for account in self.meta.get("accounts", ()))]
 
+    def opened(self) -> list[World]:
+        """Those of them in which anything can have happened since the last start."""
+        return [self, *self._accounts.values()]
+
     # ---- time ----------------------------------------------------------------------------------------------
     @property
     def now(self) -> int:
@@ -202,12 +206,12 @@ class World:
     @contextlib.contextmanager
     def tentatively(self) -> Iterator[None]:
         """What happens inside is seen inside only: the way to preview exactly what would happen."""
-        announced = len(self.new_events)
+        announced = self.platform.announced()
         try:
             with self.store.atomic(keep=False):
                 yield
         finally:
-            del self.new_events[announced:]
+            self.platform.unannounce(announced)
 
     # ---- events --------------------------------------------------------------------------------------------
     @property
@@ -237,6 +241,14 @@ class World:
         if self is not self.platform:
             made["account"] = self.id_of_account
         self.new_events.append(made["id"])
+
+    def announced(self) -> dict[str, int]:
+        """How many events each account has announced: where `unannounce` goes back to."""
+        return {world.id_of_account: len(world.new_events) for world in self.opened()}
+
+    def unannounce(self, announced: dict[str, int]) -> None:
+        for world in self.opened():
+            del world.new_events[announced.get(world.id_of_account, 0) :]
 
 
 def previous_attributes(old: Object, changes: Object) -> Object:

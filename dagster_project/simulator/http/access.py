@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Mapping
 
 from dagster_project.simulator.http.api_errors import ApiError
+from dagster_project.simulator.http.routes import Account
 
 
 def key_of(headers: Mapping[str, str]) -> str:
@@ -37,16 +38,18 @@ def masked(key: str) -> str:
     return f"{prefix}{'*' * 8}{key[-4:]}"
 
 
-def check_account(headers: Mapping[str, str], key: str, own: str) -> None:
-    """Raises ApiError 403 when the request is for an account that the key does not reach."""
-    asked = headers.get("stripe-account", own)
-    if asked != own:
+def account_of(headers: Mapping[str, str], key: str, own: Account) -> Account:
+    """The account a request is for. Raises ApiError 403 when the key does not reach it."""
+    asked = headers.get("stripe-account", own.id)
+    try:
+        return own.connected(asked)
+    except KeyError:
         raise ApiError(
             403,
             f"The provided key '{masked(key)}' does not have access to account '{asked}' (or that account does not "
             "exist). Application access may have been revoked.",
             code="account_invalid",
-        )
+        ) from None
 
 
 def check_permission(denied: list[str], key: str, name: str, kind: str, method: str, own: str) -> None:

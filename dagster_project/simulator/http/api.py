@@ -100,7 +100,8 @@ class Api:
         body = await _body(request)
         self.traffic.bytes_received += len(body)
         key = access.key_of(request.headers)
-        access.check_account(request.headers, key, self.account.id)
+        async with self.lock:
+            account = access.account_of(request.headers, key, self.account)
         version = headers["Stripe-Version"]
         if not _VERSION.fullmatch(version):
             headers["Stripe-Version"] = API_VERSION
@@ -110,9 +111,7 @@ class Api:
         if found is None:
             raise unknown_url(request.method, path)
         _, endpoint, path_ids = found
-        access.check_permission(
-            self.denied.get(key, []), key, endpoint.name, endpoint.kind, request.method, self.account.id
-        )
+        access.check_permission(self.denied.get(key, []), key, endpoint.name, endpoint.kind, request.method, account.id)
         encoded = "&".join(filter(None, (request.url.query, body.decode(errors="replace"))))
         call = Call(request.method, path, path_ids, forms.parse(encoded))
         if not path.startswith(faults.path):
@@ -122,20 +121,24 @@ class Api:
         if self.dice.happens(faults.lock_timeout_rate):
             raise limits.lock_timeout()
         if call.method == "GET":
-            answer = await self._read(endpoint, call, headers, faults)
+            answer = await self._read(account, endpoint, call, headers, faults)
         else:
-            answer = await self._changed(endpoint, call, request.headers.get("idempotency-key"), headers, faults, held)
+            idempotency_key = request.headers.get("idempotency-key")
+            answer = await self._changed(account, endpoint, call, idempotency_key, headers, faults, held)
         return self._damaged(answer, faults)
 
-    async def _read(self, endpoint: Endpoint, call: Call, headers: dict[str, str], faults: Faults) -> Response:
+    async def _read(
+        self, account: Account, endpoint: Endpoint, call: Call, headers: dict[str, str], faults: Faults
+    ) -> Response:
         await self._wait(faults)
         if self.dice.happens(faults.error_rate):
             raise failure()
         async with self.lock:
-            return Response(endpoint.run(self.account, call), 200, headers, "application/json")
+            return Response(endpoint.run(account, call), 200, headers, "application/json")
 
     async def _changed(
         self,
+        account: Account,
         endpoint: Endpoint,
         call: Call,
         key: str | None,
@@ -149,38 +152,45 @@ class Api:
         fingerprint = hashlib.sha256(repr((call.method, call.path, call.params)).encode()).hexdigest()
         if key is not None:
             headers["Idempotency-Key"] = key
-            held.enter_context(self._keys_in_use.claim(self.account.id, key))
+            held.enter_context(self._keys_in_use.claim(account.id, key))
             async with self.lock:
-                earlier = idempotency.find(self.account.store, key, fingerprint)
+                earlier = idempotency.find(account.store, key, fingerprint)
             if earlier is not None:
                 headers |= {"Idempotent-Replayed": "true", "Original-Request": earlier.request_id}
                 return Response(earlier.body, earlier.status, headers, "application/json")
             headers["Original-Request"] = headers["Request-Id"]
         touched = [*call.ids, *(value for name in _CHANGED_TOO if isinstance(value := call.params.get(name), str))]
-        async with self._locks.holding((f"{self.account.id} {id}" for id in touched), faults.lock_wait_s):
+        async with self._locks.holding((f"{account.id} {id}" for id in touched), faults.lock_wait_s):
             await self._wait(faults)
             async with self.lock:
-                status, body = self._run(endpoint, call, key, fingerprint, headers["Request-Id"], faults)
+                status, body = self._run(account, endpoint, call, key, fingerprint, headers["Request-Id"], faults)
         return Response(body, status, headers, "application/json")
 
     def _run(
-        self, endpoint: Endpoint, call: Call, key: str | None, fingerprint: str, request_id: str, faults: Faults
+        self,
+        account: Account,
+        endpoint: Endpoint,
+        call: Call,
+        key: str | None,
+        fingerprint: str,
+        request_id: str,
+        faults: Faults,
     ) -> tuple[int, bytes]:
         """Carry out a call. Stripe keeps and repeats a 500 as it does any other outcome. Needs the lock."""
-        store, world = self.account.store, self.account.world
-        announced = len(world.new_events)
+        store = account.store
+        announced = self.account.world.announced()
         try:
             with self._concealing(store), store.atomic():
                 if self.dice.happens(faults.error_rate):
                     status, body = 500, failure().body()
                 else:
-                    status, body = _outcome(endpoint, self.account, call)
+                    status, body = _outcome(endpoint, account, call)
                 if self.dice.happens(faults.lost_rate):
                     status, body = 500, failure().body()
                 if key is not None:
                     idempotency.keep(store, key, fingerprint, status, body, request_id)
         except BaseException:
-            del world.new_events[announced:]
+            self.account.world.unannounce(announced)
             raise
         self.announce(request_id, key)
         store.flush()
@@ -215,18 +225,19 @@ class Api:
 
     def announce(self, request_id: str | None = None, idempotency_key: str | None = None) -> int:
         """Hand the events that are new to the endpoints; the number of events. Needs the lock."""
-        store, world = self.account.store, self.account.world
-        events, world.new_events = world.new_events, []
-        if request_id or self.deliverer.endpoints():
-            for id in events:
-                event = store.get(id, "event")
+        total, heard = 0, bool(request_id or self.deliverer.endpoints())
+        for world in self.account.world.opened():
+            events, world.new_events = world.new_events, []
+            total += len(events)
+            for id in events if heard else ():
+                event = world.store.get(id, "event")
                 if event is None:
                     continue
                 if request_id:
                     event["request"] = {"id": request_id, "idempotency_key": idempotency_key}
                 event["pending_webhooks"] = self.deliverer.enqueue(event)
-                store.save(event)
-        return len(events)
+                world.store.save(event)
+        return total
 
     async def advance(self, to: int) -> dict[str, Any]:
         """Move the clock to `to`; other requests wait. Raises ApiError 400 for an instant in the past."""

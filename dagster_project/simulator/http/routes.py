@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -37,6 +37,13 @@ class Account:
     @property
     def id(self) -> str:
         return str(self.store.meta.get("account", "acct_simulator"))
+
+    def connected(self, id: str) -> Account:
+        """That of this id: itself, or one connected to it. Raises KeyError for any other."""
+        if id == self.id:
+            return self
+        world = self.world.within(id)
+        return replace(self, store=world.store, world=world)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ def _list_of(listing: Listing) -> Callable[[Account, Call], bytes]:
         parent = call.ids[0] if call.ids else None
         query = filters.query(account.store, listing, call.params, parent, account.failed_events)
         query.hidden = frozenset().union(*map(account.reading.hidden, listing.kinds))
+        if listing.name == "accounts":
+            query.hidden |= {account.id}
         asked = expand.paths(call.params, of_list=True)
         if listing.kind == "event" and any(parts[0] == "data" for parts in asked):
             raise expand.not_expandable("data.data")
@@ -111,7 +120,7 @@ def _shown(account: Account, obj: Object, params: Params) -> bytes:
 
 
 def _own_account(account: Account, call: Call) -> bytes:
-    found = account.store.get(account.id, "account")
+    found = account.world.platform.store.get(account.id, "account")
     if found is None:
         raise missing("account", account.id)
     return _shown(account, found, call.params)

@@ -99,7 +99,21 @@ def _delivery_success(store: Store, asked: Query, params: Params, failed: set[st
     asked.predicates.append(lambda obj: (obj["id"] not in failed) == delivered)
 
 
+def _rows_of_payout(store: Store, asked: Query, params: Params, failed: set[str]) -> None:
+    """What a payout that was made on request consists of is not known."""
+    id = forms.text(params, "payout") or ""
+    payout = store.get(id, "payout")
+    if payout is None:
+        raise missing("payout", id, param="payout")
+    if not payout["automatic"]:
+        raise ApiError(
+            400, "Balance transaction history can only be filtered on automatic transfers, not manual.", param="payout"
+        )
+    asked.where["payout"] = id
+
+
 SPECIAL: dict[tuple[str, str], Special] = {
+    ("balance_transactions", "payout"): _rows_of_payout,
     ("subscriptions", "status"): _subscription_status,
     ("invoices", "subscription"): _invoices_of_subscription,
     ("subscription_items", "subscription"): _items_of_subscription,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
@@ -12,9 +11,10 @@ from typing import ClassVar
 import pytest
 
 from dagster_project.simulator.engine import accounts, business, settlement
-from dagster_project.simulator.engine.ledger import balance_object, book
+from dagster_project.simulator.engine.ledger import book
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
+from tests.unit.simulator.money import kept, summed
 
 NOW = 1_794_744_000
 DECIMALS = {"jpy": 0, "krw": 0, "kwd": 3}
@@ -45,23 +45,6 @@ def minor(amount: int, source: str, target: str, rate: float) -> int:
     return int((whole * 10 ** DECIMALS.get(target, 2)).quantize(Decimal(1), ROUND_HALF_UP))
 
 
-def totals(world: World) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
-    for row in world.store.all("balance_transaction"):
-        assert row["net"] == row["amount"] - row["fee"]
-        assert row["fee"] == sum(part["amount"] for part in row["fee_details"])
-        assert {part["currency"] for part in row["fee_details"]} <= {row["currency"]}
-        found[row["status"], row["currency"]] += row["net"]
-    return +found + Counter()
-
-
-def kept(world: World) -> Counter[tuple[str, str]]:
-    balance = balance_object(world)
-    return +Counter(
-        {(status, row["currency"]): row["amount"] for status in ("available", "pending") for row in balance[status]}
-    )
-
-
 def test_money_in_a_currency_with_a_bank_account_is_not_converted(world: World) -> None:
     row = book(world, "charge", "charge", "ch_1", 5_000, "gbp", fee=100)
     assert (row["currency"], row["amount"], row["fee"], row["net"]) == ("gbp", 5_000, 123, 4_877)  # 23 are tax
@@ -82,7 +65,7 @@ def test_money_in_another_currency_arrives_in_the_default_one_at_the_day_s_rate(
     assert [(part["type"], part["amount"]) for part in row["fee_details"]] == [
         ("stripe_fee", processing), ("stripe_fee", conversion), ("tax", tax),
     ]  # fmt: skip
-    assert totals(world) == kept(world)
+    assert summed(world) == kept(world)
 
 
 def test_a_refund_is_converted_at_the_rate_of_its_own_day(world: World) -> None:
@@ -91,7 +74,7 @@ def test_a_refund_is_converted_at_the_rate_of_its_own_day(world: World) -> None:
     back = book(world, "refund", "refund", "re_1", -10_000, "usd")
     assert back["exchange_rate"] != taken["exchange_rate"]
     assert back["amount"] == -minor(10_000, "usd", "eur", back["exchange_rate"]) != -taken["amount"]
-    assert totals(world) == kept(world)
+    assert summed(world) == kept(world)
 
 
 def test_rates_vary_by_the_day_and_stay_near_the_table(world: World) -> None:
@@ -109,7 +92,7 @@ def test_a_separate_conversion_fee_is_a_row_of_its_own(world: World, monkeypatch
     assert (fee["type"], fee["reporting_category"], fee["source"]) == ("stripe_fx_fee", "fee", "ch_1")
     assert fee["net"] == -int((row["amount"] * Decimal("0.01")).quantize(Decimal(1), ROUND_HALF_UP))
     assert fee["status"] == row["status"] == "pending"
-    assert totals(world) == kept(world)
+    assert summed(world) == kept(world)
 
 
 def test_a_bank_debit_costs_what_bank_debits_cost(world: World) -> None:
