@@ -52,7 +52,7 @@ def _invoice() -> tuple[str, str, str]:
 
 
 def _promotion_code() -> tuple[str, str, str]:
-    """The coupon moved below `promotion`."""
-    coupon = "json_extract(json, '$.coupon')"
+    """The coupon moved below `promotion`, where it is an id."""
+    coupon = "coalesce(json_extract(json, '$.coupon.id'), json_extract(json, '$.coupon'))"
     patch = f"json_object('promotion', json_object('type', 'coupon', 'coupon', {coupon}), 'coupon', null)"
     return "promotion_code", "json_exists(json, '$.coupon') and not json_exists(json, '$.promotion')", patch

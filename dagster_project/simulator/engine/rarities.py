@@ -6,7 +6,8 @@ from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.disputes import dispute_opens
 from dagster_project.simulator.engine.payouts import book
-from dagster_project.simulator.engine.world import API_VERSION, World
+from dagster_project.simulator.engine.versions import PINNED
+from dagster_project.simulator.engine.world import World
 
 
 def rare_objects(world: World) -> None:
@@ -70,7 +71,7 @@ def rare_objects(world: World) -> None:
     world.emit("topup.succeeded", topup)
     world.add(
         "webhook_endpoint", "we", url="https://example.com/stripe", enabled_events=["invoice.paid"],
-        status="disabled", api_version=API_VERSION, description="An earlier integration", metadata={},
+        status="disabled", api_version=PINNED, description="An earlier integration", metadata={},
     )  # fmt: skip
     sub = next((row for row in reversed(store.all("subscription")) if row["status"] == "active"), None)
     if sub is not None:

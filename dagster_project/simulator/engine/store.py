@@ -64,6 +64,11 @@ class Store:
                 create table if not exists usage (
                     account text not null, meter text not null, customer text not null, hour integer not null,
                     value text not null, primary key (account, meter, customer, hour)) without rowid;
+                create table if not exists delivery (
+                    id integer primary key, endpoint text not null, event text not null, type text not null,
+                    account text not null, body blob not null, state text not null default 'waiting',
+                    due real, tries text not null default '[]');
+                create index if not exists delivery_due on delivery (due) where state = 'waiting';
                 """
             )
         else:
@@ -135,6 +140,16 @@ class Store:
         """The live dict: change it and call `save`. For a deleted object its tombstone, or None."""
         row = self._row(id, kind)
         return row.obj if row else self._tombstone(id, kind)
+
+    def known(self, id: str, kind: str) -> Object | None:
+        """An object as it is, or as it was when it was deleted; not to be changed."""
+        row = self._row(id, kind)
+        if row is not None:
+            return row.obj
+        found = self._db.execute(
+            f"select body from {self._table} where kind = ? and id = ? and gone = 1", (kind, id)
+        ).fetchone()
+        return _decode(found[0]) if found else None
 
     def save(self, obj: Object, *, kind: str | None = None, **extra: str) -> None:
         row = self._row(obj["id"], kind or obj["object"])
@@ -248,6 +263,19 @@ class Store:
             f"select kind, id from {self._table} where seq > ? and gone = 0 order by seq", (place,)
         ).fetchall()
 
+    def reorder(self, kind: str, ids: Sequence[str]) -> None:
+        """Let objects of the same age stand in lists in this order, the oldest first."""
+        self._write()
+        self._begin()
+        rows = [row for row in (self._row(id, kind) for id in ids) if row is not None]
+        for row, place in zip(rows, sorted(row.seq for row in rows), strict=True):
+            row.seq = place
+            # Negative for a moment, because two rows never have the same place.
+            self._db.execute(
+                f"update {self._table} set seq = ? where kind = ? and id = ?", (-place, kind, row.obj["id"])
+            )
+        self._db.execute(f"update {self._table} set seq = -seq where seq < 0")
+
     def count(self, kind: str) -> int:
         self._write()
         return int(
@@ -357,6 +385,11 @@ class Store:
     def forget_replays(self, before: int) -> None:
         self._begin()
         self._db.execute("delete from replay where kept_at < ?", (before,))
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """A statement on a table that holds no objects, in the transaction that the next `flush` ends."""
+        self._begin()
+        return self._db.execute(statement, values)
 
     def _begin(self) -> None:
         if not self._db.in_transaction:

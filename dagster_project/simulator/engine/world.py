@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator.engine import business, ids, shapes
+from dagster_project.simulator.engine import business, ids, shapes, webhooks
 from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.versions import PINNED, Renderer, previous_attributes
 
 Object = dict[str, Any]
-API_VERSION = "2026-10-28.endive"
 _encode = msgspec.json.Encoder().encode
 
+AUTOMATIC: dict[str, str | None] = {"id": None, "idempotency_key": None}  # the `request` of what no call caused
 ACTIONS: dict[str, Callable[..., None]] = {}
 
 
@@ -38,6 +39,7 @@ class World:
         self.platform = platform or self
         self.new_events: list[str] = []
         self.clock: str | None = None
+        self.request: dict[str, str | None] = dict(AUTOMATIC)
         self._accounts: dict[str, World] = {}
 
     # ---- what lasts ----------------------------------------------------------------------------------------
@@ -108,6 +110,16 @@ class World:
         finally:
             self.clock = before
 
+    @contextlib.contextmanager
+    def asked_by(self, request: str | None, idempotency_key: str | None = None) -> Iterator[None]:
+        """Events that happen inside name this request as their cause; None: they happen by themselves."""
+        before = self.platform.request
+        self.platform.request = {"id": request, "idempotency_key": idempotency_key}
+        try:
+            yield
+        finally:
+            self.platform.request = before
+
     def clock_of(self, obj: Object | None) -> str | None:
         """The test clock on which an object lives: its own, or that of its customer."""
         if obj is None:
@@ -152,7 +164,7 @@ class World:
         moved = self.meta["clocks"][clock]
         if to < moved["now"]:
             raise ValueError("the clock only moves forward")
-        with self.on(clock):
+        with self.on(clock), self.asked_by(None):
             while moved["due"] and moved["due"][0][0] <= to:
                 at, _, name, arguments, _ = heapq.heappop(moved["due"])
                 moved["now"] = max(moved["now"], at)
@@ -223,6 +235,11 @@ class World:
         self.platform.meta["events_from"] = moment
 
     @property
+    def api_version(self) -> str:
+        """The version that the account has, in which its events are rendered."""
+        return str(self.meta.get("api_version") or self.platform.meta.get("api_version", PINNED))
+
+    @property
     def announces(self) -> bool:
         """While history is seeded, events older than the retention are not made at all."""
         return self.store.now >= self.events_from
@@ -231,16 +248,29 @@ class World:
         """Announce a change. An event's `created` is the account's time, also when the object lives on a test clock."""
         if not self.announces:
             return
-        data: Object = {"object": msgspec.Raw(_encode(obj))}
-        if previous is not None:
-            data["previous_attributes"] = previous
+        version = self.api_version
+        data = self._data(obj, previous, version)
+        listening = webhooks.listening(self, event)
         made = self.add(
-            "event", "evt", type=event, api_version=API_VERSION, data=data, pending_webhooks=0, created=self.store.now,
-            request={"id": None, "idempotency_key": None},
+            "event", "evt", type=event, api_version=version, data=data, pending_webhooks=len(listening),
+            created=self.store.now, request=dict(self.platform.request),
         )  # fmt: skip
         if self is not self.platform:
             made["account"] = self.id_of_account
+        for owner, endpoint in listening:
+            pinned = endpoint["api_version"] or version
+            shown = data if pinned == version else self._data(obj, previous, pinned)
+            webhooks.deliver(owner, endpoint, made | {"api_version": pinned, "data": shown})
         self.new_events.append(made["id"])
+
+    def _data(self, obj: Object, previous: Object | None, version: str) -> Object:
+        """What an event carries, as it is now: later changes do not reach it."""
+        if version != PINNED:
+            return Renderer(self, version).data(obj, previous)
+        data: Object = {"object": msgspec.Raw(_encode(obj))}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        return data
 
     def announced(self) -> dict[str, int]:
         """How many events each account has announced: where `unannounce` goes back to."""
@@ -249,20 +279,3 @@ class World:
     def unannounce(self, announced: dict[str, int]) -> None:
         for world in self.opened():
             del world.new_events[announced.get(world.id_of_account, 0) :]
-
-
-def previous_attributes(old: Object, changes: Object) -> Object:
-    """What the changed fields were: of hashes only the parts that changed, null for new ones; arrays whole.
-
-    Source: https://docs.stripe.com/api/events/object#event_object-data-previous_attributes
-    """
-    previous: Object = {}
-    for name, value in changes.items():
-        before = old.get(name)
-        if before == value and name in old:
-            continue
-        if isinstance(before, dict) and isinstance(value, dict):
-            previous[name] = previous_attributes(before, {**dict.fromkeys(before), **value})
-        else:
-            previous[name] = before
-    return previous

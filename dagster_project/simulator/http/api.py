@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from dagster_project.simulator.engine import ids
 from dagster_project.simulator.engine.store import Store
-from dagster_project.simulator.http import access, broken, forms, idempotency, limits
+from dagster_project.simulator.http import access, broken, event_faults, forms, idempotency, limits
 from dagster_project.simulator.http.api_errors import ApiError, failure, unknown_url
 from dagster_project.simulator.http.faults import Dice, Faults
 from dagster_project.simulator.http.routes import Account, Call, Endpoint, router
@@ -43,7 +43,7 @@ class Api:
         self.account = account
         self.faults = faults
         self.lock = asyncio.Lock()
-        self.deliverer = Deliverer(account.store, self.lock, account.failed_events)
+        self.deliverer = Deliverer(account.world, self.lock, account.failed_events, lambda: self.faults)
         self.limiter = limits.Limiter()
         self.dice = Dice(account.world.seed)
         self.traffic = Traffic()
@@ -180,7 +180,7 @@ class Api:
         store = account.store
         announced = self.account.world.announced()
         try:
-            with self._concealing(store), store.atomic():
+            with self._concealing(store), account.world.asked_by(request_id, key), store.atomic():
                 if self.dice.happens(faults.error_rate):
                     status, body = 500, failure().body()
                 else:
@@ -189,10 +189,10 @@ class Api:
                     status, body = 500, failure().body()
                 if key is not None:
                     idempotency.keep(store, key, fingerprint, status, body, request_id)
+                self.announce()
         except BaseException:
             self.account.world.unannounce(announced)
             raise
-        self.announce(request_id, key)
         store.flush()
         return status, body
 
@@ -214,29 +214,25 @@ class Api:
         """What is made inside becomes visible as late as the faults say."""
         before = store.last
         yield
-        if self.faults.late_rate or self.faults.search_lag_s:
+        if self.faults.late_rate or self.faults.search_lag_s or self.faults.event_lag_s:
             made = store.since(before)
             self.account.reading.conceal(made, self._late)
             self.account.searching.conceal(made, lambda kind, id: self.faults.search_lag_s)
 
     def _late(self, kind: str, id: str) -> float:
+        if kind == "event":
+            return self.faults.event_lag_s
         unlucky = self.account.world.chance("late", id).random() < self.faults.late_rate
-        return self.faults.late_seconds if unlucky and kind != "event" else 0
+        return self.faults.late_seconds if unlucky else 0
 
-    def announce(self, request_id: str | None = None, idempotency_key: str | None = None) -> int:
-        """Hand the events that are new to the endpoints; the number of events. Needs the lock."""
-        total, heard = 0, bool(request_id or self.deliverer.endpoints())
+    def announce(self) -> int:
+        """Have the events that are new delivered; the number of events. Needs the lock."""
+        total = 0
         for world in self.account.world.opened():
-            events, world.new_events = world.new_events, []
-            total += len(events)
-            for id in events if heard else ():
-                event = world.store.get(id, "event")
-                if event is None:
-                    continue
-                if request_id:
-                    event["request"] = {"id": request_id, "idempotency_key": idempotency_key}
-                event["pending_webhooks"] = self.deliverer.enqueue(event)
-                world.store.save(event)
+            event_faults.muddle(world, self.faults, self.dice)
+            total += len(world.new_events)
+            world.new_events = []
+        self.deliverer.wake()
         return total
 
     async def advance(self, to: int) -> dict[str, Any]:
@@ -246,9 +242,9 @@ class Api:
             try:
                 with self._concealing(self.account.store):
                     await asyncio.to_thread(self.account.world.advance, to)
+                    events = self.announce()
             except ValueError as error:
                 raise ApiError(400, f"The clock only moves forward: {error}", param="to") from None
-            events = self.announce()
             self.account.store.flush()
             return {"now": self.account.store.now, "events": events, "seconds": round(time.monotonic() - start, 3)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from dagster_project.simulator.calls.webhook_endpoints import new_secret
+from dagster_project.simulator.engine import webhooks
 from dagster_project.simulator.engine.scenarios import parameters_of
+from dagster_project.simulator.engine.versions import VERSIONS
 from dagster_project.simulator.http.api import Api
 from dagster_project.simulator.http.api_errors import ApiError, missing, required_parameter
 from dagster_project.simulator.http.faults import Faults, from_mapping
@@ -36,13 +40,14 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
             "now": store.now,
             "clock": instant(store.now).isoformat(),
             "account": api.account.id,
+            "api_version": api.account.world.api_version,
             "parameters": parameters_of(store.meta),
             "objects": {} if busy else store.counts(),
             "requests": dict(sorted(api.traffic.requests.items())),
             "traffic": api.traffic.as_dict(),
             "faults": api.faults.as_dict(),
             "webhooks": {
-                "pending": api.deliverer.pending,
+                "pending": None if busy else api.deliverer.pending,
                 "delivered": api.deliverer.delivered,
                 "failed": len(api.deliverer.failed),
             },
@@ -88,6 +93,33 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
             raise ApiError(400, f"The charge {charge} cannot be disputed.", param="charge")
         return dict(msgspec.json.decode(rows[0]))
 
+    async def api_version(request: Request) -> dict[str, Any]:
+        version = (await _json(request)).get("api_version")
+        if version not in VERSIONS:
+            raise ApiError(400, f"Say one of {', '.join(VERSIONS)}.", param="api_version")
+        async with api.lock:
+            api.account.store.meta["api_version"] = version
+            api.account.store.flush()
+        return {"api_version": version}
+
+    async def roll_secret(request: Request) -> dict[str, Any]:
+        body = await _json(request)
+        seconds = body.get("expires_in", DAY)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= DAY:
+            raise ApiError(400, "Say for how many seconds the old secret goes on, up to a day.", param="expires_in")
+        async with api.lock:
+            world, id = api.account.world, str(body.get("endpoint", ""))
+            if id not in world.meta.get("webhooks", {}):
+                raise missing("webhook_endpoint", id)
+            secret = new_secret(world)
+            webhooks.roll(world, world.the(id, "webhook_endpoint"), secret, time.time() + seconds)
+            world.store.flush()
+        return {"secret": secret}
+
+    async def deliveries(request: Request) -> dict[str, Any]:
+        async with api.lock:
+            return {"deliveries": api.deliverer.deliveries(request.query_params.get("endpoint"))}
+
     def route(name: str, run: Callable[[Request], Awaitable[dict[str, Any]]], *methods: str) -> Route:
         # With every method, because the refusal of the others must be JSON, too.
         return Route(f"/_ledgerline/{name}", _Control(run, methods))
@@ -99,6 +131,9 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
         route("faults", faults, "GET", "POST", "DELETE"),
         route("keys", keys, "POST"),
         route("dispute", dispute, "POST"),
+        route("api_version", api_version, "POST"),
+        route("roll_secret", roll_secret, "POST"),
+        route("deliveries", deliveries, "GET"),
     ]
 
 

@@ -44,6 +44,21 @@ class Faults:
     late_seconds: float = 5
     # How long a new object cannot be found by search (wall time).
     search_lag_s: float = 0
+    # How long lists and retrieves do not show an event (wall time); events that are told once more with another id;
+    # seconds whose events stand in any order.
+    event_lag_s: float = 0
+    event_twice_rate: float = 0
+    event_shuffle_rate: float = 0
+    # Deliveries to webhook endpoints: how late the first try is, and by up to how much more, so that they overtake each
+    # other; those sent once more although taken; the waits between tries, which pass `webhook_speed` times as fast;
+    # after how many tries in a row without success an endpoint is disabled (0: never).
+    webhook_delay_s: float = 0
+    webhook_jitter_s: float = 0
+    webhook_twice_rate: float = 0
+    webhook_retries: str = "fast"
+    webhook_speed: float = 1
+    webhook_timeout_s: float = 10
+    webhook_disable_after: int = 0
     # "" is every path, otherwise those that start with it.
     path: str = ""
 
@@ -74,7 +89,7 @@ def from_texts(texts: Iterable[str]) -> dict[str, Any]:
             name, given, value = text.partition("=")
             if not given:
                 raise ApiError(400, f"Invalid fault: {text}. Say name=value or a JSON object.")
-            values[name.strip()] = value if name.strip() == "path" else _json(value, text)
+            values[name.strip()] = value if name.strip() in ("path", "webhook_retries") else _json(value, text)
     from_mapping(values)
     return values
 
@@ -95,6 +110,12 @@ def _fits(name: str, value: Any) -> bool:
 
     if name == "path":
         return isinstance(value, str)
+    if name == "webhook_retries":
+        return value in ("fast", "sandbox", "live")
+    if name in ("webhook_speed", "webhook_timeout_s"):
+        return number(value, 0.01)
+    if name == "webhook_disable_after":
+        return value == 0 or whole(value)
     if name == "endpoint_rate_limits":
         return isinstance(value, dict) and all(number(each, 0.01) for each in value.values())
     if name == "endpoint_concurrency_limits":
@@ -116,6 +137,10 @@ class Dice:
 
     def happens(self, rate: float) -> bool:
         return rate > 0 and self._random.random() < rate
+
+    def shuffled(self, values: list[str]) -> list[str]:
+        """In another order; the opposite one where there is only that."""
+        return values[::-1] if len(values) == 2 else self._random.sample(values, len(values))
 
     def delay(self, faults: Faults) -> float:
         """Seconds to wait before answering."""

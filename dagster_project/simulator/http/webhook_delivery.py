@@ -1,4 +1,8 @@
-"""Events to registered endpoints: signed as Stripe signs them, in the background, a few tries each."""
+"""Events to registered endpoints: signed as Stripe signs them, in the background, at least once.
+
+What is to be sent, and when next, is kept in the store with the bytes, so that a restart goes on with the same ones.
+Times are wall time. Source: https://docs.stripe.com/webhooks#behaviors.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,29 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import random
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine import webhooks
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http.faults import Faults
 
 Object = dict[str, Any]
 CONCURRENCY = 8
-TIMEOUT_S = 10.0
-RETRY_AFTER_S = (0.5, 2.0, 5.0, 15.0)
+_HOUR = 3600.0
+# Seconds between the tries. Stripe's own: three days with exponential backoff, in a sandbox three tries in some hours.
+RETRIES: dict[str, tuple[float, ...]] = {
+    "fast": (0.5, 2.0, 5.0, 15.0),
+    "sandbox": (_HOUR / 2, 2 * _HOUR),
+    "live": (300.0, 1800.0, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, *(12 * _HOUR,) * 4),
+}
 log = logging.getLogger(__name__)
 
 
@@ -41,93 +55,208 @@ def is_loopback(url: str) -> bool:
     return False
 
 
-def signature(payload: bytes, secret: str, timestamp: int) -> str:
-    """The Stripe-Signature header: HMAC-SHA256 of `<timestamp>.<body>` under the endpoint's secret."""
-    mac = hmac.new(secret.encode(), b"%d.%b" % (timestamp, payload), hashlib.sha256)
-    return f"t={timestamp},v1={mac.hexdigest()}"
+def signature(payload: bytes, secrets: Sequence[str], timestamp: int) -> str:
+    """The Stripe-Signature header: HMAC-SHA256 of `<timestamp>.<body>` under each secret of the endpoint."""
+    signed = b"%d.%b" % (timestamp, payload)
+    macs = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    return ",".join([f"t={timestamp}", *(f"v1={mac}" for mac in macs)])
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    id: int
+    account: str
+    endpoint: str
+    event: str
+    body: bytes
+    tries: list[Object]
 
 
 class Deliverer:
-    """Queues (endpoint, event) pairs; `failed` are events that an endpoint never took."""
+    """Works off the deliveries of all accounts. `failed` are events that some endpoint has not taken, but was tried."""
 
-    def __init__(self, store: Store, lock: asyncio.Lock, failed: set[str]) -> None:
+    def __init__(self, world: World, lock: asyncio.Lock, failed: set[str], faults: Callable[[], Faults]) -> None:
         self.failed = failed
         self.delivered = 0
-        self._store = store
+        self._world = world
         self._lock = lock
-        self._queue: asyncio.Queue[tuple[str, str, int]] = asyncio.Queue()
-        self._waiting = 0
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def endpoints(self) -> list[Object]:
-        return [each for each in self._store.all("webhook_endpoint") if each["status"] == "enabled"]
+        self._faults = faults
+        self._random = random.Random(world.seed)
+        self._wake = asyncio.Event()
+        self._underway: dict[int, asyncio.Task[None]] = {}
+        self._task: asyncio.Task[None] | None = None
+        rows = self._sql("select distinct event from delivery where state != 'delivered' and tries != '[]'")
+        failed.update(event for (event,) in rows)
 
     @property
     def pending(self) -> int:
         """Deliveries that wait for their first or their next try."""
-        return self._queue.qsize() + self._waiting
+        return int(self._sql("select count(*) from delivery where state = 'waiting'")[0][0])
 
-    def enqueue(self, event: Object) -> int:
-        """Queue an event for every endpoint that listens to its type; how many do."""
-        listening = [
-            each["id"]
-            for each in self.endpoints()
-            if "*" in each["enabled_events"] or event["type"] in each["enabled_events"]
-        ]
-        for endpoint in listening:
-            self._queue.put_nowait((endpoint, event["id"], 0))
-        return len(listening)
+    def deliveries(self, endpoint: str | None = None) -> list[Object]:
+        """Every delivery, oldest first: `state` is waiting, delivered, failed or dropped. Needs the lock."""
+        rows = self._sql(
+            "select endpoint, event, type, state, due, tries from delivery where ? in ('', endpoint) order by id",
+            endpoint or "",
+        )
+        names = ("endpoint", "event", "type", "state", "due", "tries")
+        return [{**dict(zip(names, row, strict=True)), "tries": msgspec.json.decode(row[5])} for row in rows]
+
+    def wake(self) -> None:
+        """There may be something new to deliver."""
+        self._wake.set()
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(CONCURRENCY)]
+        self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [task for task in (self._task, *self._underway.values()) if task]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _work(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+    # ---- when -------------------------------------------------------------------------------------------------
+    async def _run(self) -> None:
+        async with aiohttp.ClientSession() as session:
             while True:
-                endpoint, event, tries = await self._queue.get()
-                self._waiting += 1
-                try:
-                    taken = await self._deliver(session, endpoint, event)
-                except Exception:
-                    log.exception("Delivering %s to %s failed", event, endpoint)
-                    taken = False
-                if taken:
-                    self._waiting -= 1
-                    self.delivered += 1
-                    self.failed.discard(event)
-                elif tries < len(RETRY_AFTER_S):
-                    self.failed.add(event)
-                    asyncio.get_running_loop().call_later(RETRY_AFTER_S[tries], self._again, endpoint, event, tries + 1)
+                self._wake.clear()
+                async with self._lock:
+                    self._plan()
+                    rows, following = self._due()
+                for row in rows:
+                    task = asyncio.create_task(self._deliver(session, row))
+                    self._underway[row.id] = task
+                    task.add_done_callback(lambda _, id=row.id: self._finished(id))  # type: ignore[misc]
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), None if following is None else max(following, 0.001))
+
+    def _finished(self, id: int) -> None:
+        self._underway.pop(id, None)
+        self._wake.set()
+
+    def _plan(self) -> None:
+        """When the new ones are due, and which of them are sent twice."""
+        new = self._sql("select id from delivery where due is null and state = 'waiting' order by id")
+        faults = self._faults()
+        for (id,) in new:
+            times = 2 if self._random.random() < faults.webhook_twice_rate else 1
+            for number in range(times):
+                due = time.time() + faults.webhook_delay_s + self._random.random() * faults.webhook_jitter_s
+                if number == 0:
+                    self._sql("update delivery set due = ? where id = ?", due, id)
                 else:
-                    self._waiting -= 1
-                    log.warning("%s was not taken by %s after %d tries", event, endpoint, tries + 1)
+                    self._sql(
+                        "insert into delivery (endpoint, event, type, account, body, due)"
+                        " select endpoint, event, type, account, body, ? from delivery where id = ?",
+                        due, id,
+                    )  # fmt: skip
 
-    def _again(self, endpoint: str, event: str, tries: int) -> None:
-        self._waiting -= 1
-        self._queue.put_nowait((endpoint, event, tries))
+    def _due(self) -> tuple[list[_Delivery], float | None]:
+        """(what is to be sent now, seconds until there is more; None: when something new comes or a task ends)."""
+        room = CONCURRENCY - len(self._underway)
+        if room <= 0:
+            return [], None
+        busy = ", ".join(map(str, self._underway)) or "0"
+        rows = self._sql(
+            "select id, account, endpoint, event, body, tries, due from delivery"
+            f" where state = 'waiting' and due is not null and id not in ({busy}) order by due, id limit ?",
+            room + 1,
+        )
+        now = time.time()
+        due = [row for row in rows if row[6] <= now][:room]
+        later = next((row[6] - now for row in rows[len(due) :]), None)
+        found = [
+            _Delivery(id, account, endpoint, event, bytes(body), msgspec.json.decode(tries))
+            for id, account, endpoint, event, body, tries, _ in due
+        ]
+        return found, None if len(due) == room else later
 
-    async def _deliver(self, session: aiohttp.ClientSession, endpoint_id: str, event_id: str) -> bool:
-        """Whether the endpoint answered 2xx; a deleted endpoint or a pruned event counts as taken."""
+    # ---- what -------------------------------------------------------------------------------------------------
+    async def _deliver(self, session: aiohttp.ClientSession, row: _Delivery) -> None:
         async with self._lock:
-            endpoint = self._store.get(endpoint_id, "webhook_endpoint")
-            event = self._store.get(event_id, "event")
-            if not endpoint or endpoint.get("deleted") or event is None:
-                return True
-            payload = msgspec.json.encode(event)
-            secret = self._store.meta["webhook_secrets"][endpoint_id]
+            owner = self._world.within(row.account) if row.account else self._world
+            endpoint = owner.store.get(row.endpoint, "webhook_endpoint")
+            now = time.time()
+            if row.endpoint not in owner.meta.get("webhooks", {}) or not endpoint or endpoint["status"] != "enabled":
+                self._sql("update delivery set state = 'dropped' where id = ?", row.id)
+                return
+            url, signed_with = endpoint["url"], webhooks.secrets(owner, row.endpoint, now)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature(payload, secret, int(time.time())),
+            "Stripe-Signature": signature(row.body, signed_with, int(now)),
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
         }
+        outcome = await self._post(session, url, row.body, headers)
+        async with self._lock:
+            self._tried(owner, row, {"at": now, "answer": outcome})
+
+    async def _post(self, session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]) -> int | str:
+        """The status of the answer, or why there is none. A redirect is an answer like any other that is no 2xx."""
+        timeout = aiohttp.ClientTimeout(total=self._faults().webhook_timeout_s)
         try:
-            async with session.post(endpoint["url"], data=payload, headers=headers, allow_redirects=False) as answer:
-                return 200 <= answer.status < 300
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+            async with session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout) as answer:
+                return answer.status
+        except TimeoutError:
+            return "timed out"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return type(error).__name__
+
+    def _tried(self, owner: World, row: _Delivery, attempt: Object) -> None:
+        """Needs the lock."""
+        faults, answer = self._faults(), attempt["answer"]
+        taken = isinstance(answer, int) and 200 <= answer < 300
+        waits = RETRIES[faults.webhook_retries]
+        tries = [*row.tries, attempt]
+        if taken:
+            state, due = "delivered", None
+        elif len(tries) <= len(waits):
+            state, due = "waiting", time.time() + waits[len(tries) - 1] / faults.webhook_speed
+        else:
+            state, due = "failed", None
+            log.warning("%s was not taken by %s after %d tries", row.event, row.endpoint, len(tries))
+        self._sql(
+            "update delivery set state = ?, due = ?, tries = ? where id = ?",
+            state, due, msgspec.json.encode(tries).decode(), row.id,
+        )  # fmt: skip
+        if taken:
+            self.delivered += 1
+            self._taken(row)
+        else:
+            self.failed.add(row.event)
+        self._judge(owner, row.endpoint, taken)
+
+    def _taken(self, row: _Delivery) -> None:
+        """An event waits for as many endpoints as have not taken it once."""
+        states = self._sql(
+            "select max(state = 'delivered') and sum(state = 'delivered') = 1, endpoint = ? from delivery"
+            " where event = ? group by endpoint",
+            row.endpoint, row.event,
+        )  # fmt: skip
+        first = any(once for once, mine in states if mine)
+        for world in self._world.accounts():
+            event = world.store.get(row.event, "event")
+            if event and first:
+                event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
+                world.store.save(event)
+        missing = self._sql(
+            "select 1 from delivery where event = ? group by endpoint having max(state = 'delivered') = 0"
+            " and max(tries != '[]') = 1",
+            row.event,
+        )
+        if not missing:
+            self.failed.discard(row.event)
+
+    def _judge(self, owner: World, id: str, taken: bool) -> None:
+        """An endpoint that never answers well is disabled in the end, when that is asked for."""
+        kept = owner.meta.get("webhooks", {}).get(id)
+        if kept is None:
+            return
+        kept["failures"] = 0 if taken else kept.get("failures", 0) + 1
+        limit = self._faults().webhook_disable_after
+        if limit and kept["failures"] >= limit:
+            endpoint = owner.the(id, "webhook_endpoint")
+            endpoint["status"] = "disabled"
+            owner.store.save(endpoint)
+
+    def _sql(self, statement: str, *values: Any) -> list[Any]:
+        return self._world.store.execute(statement, values).fetchall()
