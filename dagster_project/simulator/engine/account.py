@@ -17,7 +17,8 @@ def open_account(world: World) -> Object:
             "support_url": None, "url": "https://example.com",
         },
         "business_type": "company", "capabilities": {"card_payments": "active", "transfers": "active"},
-        "country": "US", "created": world.now, "default_currency": "usd", "charges_enabled": True,
+        "country": world.business.country, "created": world.now, "charges_enabled": True,
+        "default_currency": next(iter(world.business.settles)),
         "payouts_enabled": True, "details_submitted": True, "metadata": {},
     }  # fmt: skip
     world.meta["account"] = account["id"]
@@ -37,7 +38,7 @@ def open_account(world: World) -> Object:
             status="new",
             metadata={},
         )
-        for currency, country in (("usd", "US"), ("eur", "DE"), ("jpy", "JP"))
+        for currency, country in world.business.settles.items()
     ]
     account["external_accounts"] = shapes.embedded(f"/v1/accounts/{account['id']}/external_accounts", banks)
     world.store.insert(account)

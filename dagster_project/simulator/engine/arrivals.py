@@ -13,7 +13,7 @@ from dagster_project.simulator.engine.collection import finalize_draft
 from dagster_project.simulator.engine.credit import gives_credit
 from dagster_project.simulator.engine.invoices import one_off, pricing
 from dagster_project.simulator.engine.meters import uses
-from dagster_project.simulator.engine.world import Object, World, action
+from dagster_project.simulator.engine.world import ACTIONS, Object, World, action
 
 
 @action
@@ -25,7 +25,7 @@ def day_begins(world: World, day: int) -> None:
     while meta["arrived"] + 1 <= meta["taken"]:
         meta["arrived"] += 1
         at = world.now + world.chance("arrives", meta["arrived"]).randint(0, b.DAY - 3600)
-        world.later(at, arrives, meta["arrived"])
+        world.later(at, ACTIONS[world.business.arrives], meta["arrived"])
     world.later(world.now + b.DAY, day_begins, day + 1)
 
 
@@ -82,11 +82,15 @@ def _basket(world: World, dice: Any, currency: str) -> list[tuple[Object, int | 
     ]
     if dice.random() < world.business.with_storage:
         items.append((world.the(prices[f"Extra storage/{currency}/{interval}"], "price"), dice.randint(1, 40)))
-    if plan == "Business" and interval == "month" and dice.random() < world.business.metered:
-        items.append((world.the(prices[f"API calls/{currency}/month"], "price"), None))
+    for name, (_, plans, share, _, _) in world.business.metered.items():
+        if plan in plans and interval == "month" and dice.random() < share:
+            items.append((world.the(prices[f"{name}/{currency}/month"], "price"), None))
     if dice.random() < world.business.large:
         fitting = f"/{currency}/{interval}"
-        others = [id for name, id in prices.items() if name.endswith(fitting) and "API" not in name]
+        others = [
+            id for name, id in prices.items()
+            if name.endswith(fitting) and name.partition("/")[0] not in world.business.metered
+        ]  # fmt: skip
         items += [(world.the(id, "price"), 1 + place) for place, id in enumerate(others * 4)][:11]
     return items
 

@@ -5,6 +5,8 @@ Nothing else in the simulator holds a rate, a price or a date. Rates are per eve
 
 from __future__ import annotations
 
+from typing import Any
+
 DAY = 86_400
 HOUR = 3_600
 
@@ -20,8 +22,17 @@ COMPANIES = ("Acorn", "Birch", "Cedar", "Delta", "Ember", "Fjord", "Grove", "Har
              "Lumen", "Maple", "Nimbus", "Orchid")  # fmt: skip
 
 
+# What is metered costs, per currency, by tiers or by packages: {"tiers": ((up to, minor units), …)} or
+# {"unit": minor units, "package": units}. Decimal text is finer than a minor unit.
+Terms = dict[str, Any]
+
+
 class Saas:
     """A software business with subscriptions per seat, in three currencies: the demo."""
+
+    country = "US"
+    settles = {"usd": "US", "eur": "DE", "jpy": "JP"}  # currency -> country of its bank account; the first by default
+    arrives = "arrives"  # the action that brings a customer
 
     # Where customers come from. Growth is the share of arrivals in the last month over those in the first.
     growth = 1.9
@@ -39,7 +50,10 @@ class Saas:
     onboarding_hour = {"usd": 15000, "eur": 14000, "jpy": 22000}  # a one-time price
     yearly = 0.13
     with_storage = 0.12
-    metered = 0.05  # share of Business customers that also pay for API calls
+    metered = {  # name -> event, plans whose monthly customers may have it, share of them that do, formula, terms
+        "API calls": ("api_calls", ("Business",), 0.05, "sum",
+                      {"usd": {"unit": 1}, "eur": {"unit": 1}, "jpy": {"unit": 2}}),
+    }  # fmt: skip
     usage_per_day = (5, 130)  # units per metered item: least and most
     large = 0.008  # share of customers with more lines on an invoice than one page holds
 
@@ -60,7 +74,8 @@ class Saas:
         ("FIRST50", 50.0, None, "once", None),
         ("FIVEOFF", None, 500, "repeating", 6),
     )
-    tax_percent = 19.0  # on invoices of German customers, added on top
+    taxes = {"DE": ("USt", 19.0)}  # country of the customer -> name and percent
+    tax_inside = False  # the price, instead of on top of it
 
     # What happens to a subscription, per renewal of a monthly one.
     churn_by_tenure = ((3, 0.040), (12, 0.022), (10_000, 0.013))  # months of tenure below which the rate holds
@@ -107,6 +122,102 @@ class Saas:
     suffixes = {"usd": ("Labs", "Inc", "Works"), "eur": ("GmbH", "SARL", "BV"), "jpy": ("KK", "Lab")}
 
 
+class Usage(Saas):
+    """An API that is paid by use: every customer reports to meters, billed by volume, by tiers and by packages."""
+
+    currencies = {"usd": 0.7, "eur": 0.3}
+    settles = {"usd": "US", "eur": "DE"}
+    plans = {
+        "Pay as you go": ({"usd": 0, "eur": 0}, 0.45),
+        "Growth": ({"usd": 9900, "eur": 8900}, 0.40),
+        "Scale": ({"usd": 49900, "eur": 45900}, 0.15),
+    }
+    metered = {
+        "Requests": ("requests", ("Pay as you go", "Growth", "Scale"), 0.95, "sum", {
+            "usd": {"mode": "graduated", "tiers": ((1_000, "0"), (20_000, "0.4"), (None, "0.15"))},
+            "eur": {"mode": "graduated", "tiers": ((1_000, "0"), (20_000, "0.35"), (None, "0.14"))},
+        }),
+        "Active users": ("active_users", ("Growth", "Scale"), 0.6, "last", {
+            "usd": {"mode": "volume", "tiers": ((100, "12"), (1_000, "9"), (None, "6"))},
+            "eur": {"mode": "volume", "tiers": ((100, "11"), (1_000, "8"), (None, "5.5"))},
+        }),
+        "Messages": ("messages", ("Pay as you go", "Growth", "Scale"), 0.4, "sum", {
+            "usd": {"unit": 250, "package": 500}, "eur": {"unit": 230, "package": 500},
+        }),
+        "Exports": ("exports", ("Scale",), 0.3, "count", {"usd": {"unit": 15}, "eur": {"unit": 14}}),
+    }  # fmt: skip
+    usage_per_day = (20, 1_400)
+    with_storage = 0.3
+    yearly = 0.0
+    trial = 0.5
+
+
+class Global(Saas):
+    """A software business that sells in ten currencies with tax inside its prices, and has a balance in three."""
+
+    country = "IE"
+    settles = {"eur": "IE", "usd": "US", "gbp": "GB"}
+    currencies = {"usd": 0.2, "eur": 0.2, "gbp": 0.12, "jpy": 0.1, "kwd": 0.06, "isk": 0.06, "huf": 0.08, "twd": 0.08,
+                  "chf": 0.05, "aud": 0.05}  # fmt: skip
+    countries = {"usd": ("US", "US", "PR"), "eur": ("DE", "FR", "NL", "ES"), "gbp": ("GB",), "jpy": ("JP",),
+                 "kwd": ("KW",), "isk": ("IS",), "huf": ("HU",), "twd": ("TW",), "chf": ("CH",),
+                 "aud": ("AU",)}  # fmt: skip
+    plans = {
+        "Starter": ({"usd": 1900, "eur": 1800, "gbp": 1600, "jpy": 2800, "kwd": 5800, "isk": 260000, "huf": 690000,
+                     "twd": 59000, "chf": 1800, "aud": 2900}, 0.50),
+        "Team": ({"usd": 4900, "eur": 4500, "gbp": 3900, "jpy": 7200, "kwd": 14900, "isk": 650000, "huf": 1790000,
+                  "twd": 149000, "chf": 4400, "aud": 7500}, 0.35),
+        "Business": ({"usd": 14900, "eur": 13900, "gbp": 11900, "jpy": 21800, "kwd": 45500, "isk": 1990000,
+                      "huf": 5490000, "twd": 459000, "chf": 13900, "aud": 22900}, 0.15),
+    }  # fmt: skip
+    storage = {"usd": (500, 300), "eur": (450, 280), "gbp": (400, 240), "jpy": (700, 450), "kwd": (1500, 900),
+               "isk": (68000, 41000), "huf": (180000, 110000), "twd": (15500, 9300), "chf": (440, 270),
+               "aud": (760, 460)}  # fmt: skip
+    onboarding_hour = {"usd": 15000, "eur": 14000, "gbp": 12000, "jpy": 22000, "kwd": 46000, "isk": 2000000,
+                       "huf": 5500000, "twd": 460000, "chf": 14000, "aud": 23000}  # fmt: skip
+    metered: dict[str, tuple[str, tuple[str, ...], float, str, dict[str, Terms]]] = {}
+    taxes = {"DE": ("USt", 19.0), "FR": ("TVA", 20.0), "NL": ("BTW", 21.0), "ES": ("IVA", 21.0), "GB": ("VAT", 20.0),
+             "JP": ("Shouhizei", 10.0), "IS": ("VSK", 24.0), "HU": ("AFA", 27.0), "TW": ("VAT", 5.0),
+             "CH": ("MWST", 8.1), "AU": ("GST", 10.0)}  # fmt: skip
+    tax_inside = True
+    tax_on_fees = {"IE": (23.0, "VAT")}
+    billing_fee = {"eur": 3200}
+    suffixes = {**Saas.suffixes, "gbp": ("Ltd", "LLP"), "kwd": ("Trading",), "isk": ("ehf",), "huf": ("Kft",),
+                "twd": ("Taipei",), "chf": ("AG",), "aud": ("Pty",)}  # fmt: skip
+
+
+class Marketplace(Saas):
+    """A platform whose buyers order from connected sellers; it takes a share of every order."""
+
+    arrives = "buyer_arrives"
+    currencies = {"usd": 0.65, "eur": 0.25, "gbp": 0.10}
+    countries = {"usd": ("US", "CA"), "eur": ("DE", "FR", "NL", "ES"), "gbp": ("GB",)}
+    settles = {"usd": "US", "eur": "DE"}
+    plans: dict[str, tuple[dict[str, int], float]] = {}
+    storage: dict[str, tuple[int, int]] = {}
+    onboarding_hour: dict[str, int] = {}
+    metered: dict[str, tuple[str, tuple[str, ...], float, str, dict[str, Terms]]] = {}
+    coupons = ()
+    taxes: dict[str, tuple[str, float]] = {}
+    buyers_per_seller = 8  # and at least four sellers
+    # How a seller is connected: a standard one charges itself and pays a fee, an express one is the destination of
+    # the platform's charges, a custom one gets transfers out of orders that several share.
+    sellers = {"standard": 0.3, "express": 0.5, "custom": 0.2}
+    seller_countries = ("US", "US", "US", "DE", "GB", "FR")
+    further_orders = 2.6  # mean number per buyer after the first
+    order_gap = (3, 45)  # days
+    order_amount = (6_000, 0.8)  # median in minor units, and the spread of its logarithm
+    platform_share = 0.12
+    refund = 0.0  # orders are given back by the rules below
+    order_refund = 0.06
+    order_refund_partial = 0.4
+    order_refund_after = (1, 25)  # days
+    transfer_returns = 0.85  # of refunded destination charges: the seller gives its share back
+    fee_returns = 0.6  # of refunds: the platform gives its fee back
+    transfer_reversed = 0.03  # of plain transfers are taken back in part
+    suffixes = {**Saas.suffixes, "gbp": ("Ltd", "LLP")}
+
+
 class Flat(Saas):
     """Volume alone: customers, charges and their balance transactions, in bursts that share a second."""
 
@@ -119,4 +230,6 @@ class Flat(Saas):
     burst_sizes = (20, 350)
 
 
-SCENARIOS: dict[str, type[Saas]] = {"saas": Saas, "flat": Flat}
+SCENARIOS: dict[str, type[Saas]] = {
+    "saas": Saas, "usage": Usage, "flat": Flat,
+}  # fmt: skip

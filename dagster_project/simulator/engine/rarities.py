@@ -13,8 +13,11 @@ from dagster_project.simulator.engine.world import World
 def rare_objects(world: World) -> None:
     """One or two of each, at the end of the history; and charges that will be disputed on the day after."""
     store = world.store
+    if not world.business.plans:
+        return
     customer = store.all("customer")[-1]
-    price = store.meta["prices"][f"Team/{customer['currency']}/month"]
+    plan = list(world.business.plans)[1]
+    price = store.meta["prices"][f"{plan}/{customer['currency']}/month"]
     charges = [row for row in store.all("charge")[-200:] if row["paid"] and not row["disputed"]]
     quote = world.add(
         "quote", "qt", customer=customer["id"], currency=customer["currency"], amount_subtotal=4900,
@@ -36,7 +39,7 @@ def rare_objects(world: World) -> None:
     )  # fmt: skip
     item = shapes.new(
         "item", world.id("li"), amount_subtotal=4900, amount_total=4900, currency=customer["currency"],
-        description="Team", quantity=1, price=store.get(price, "price"),
+        description=plan, quantity=1, price=store.get(price, "price"),
     )  # fmt: skip
     store.insert(item, parent=session["id"])
     grant = world.add(

@@ -86,7 +86,6 @@ def _rates_of(world: World, invoice: Object, line: Object, home: list[Object]) -
 
 
 def _home_rate(world: World, invoice: Object) -> list[Object]:
-    """The seeded business adds its tax to what customers in Germany buy."""
-    rate = world.meta.get("tax_rate")
-    address = invoice["customer_address"]
-    return [world.the(rate, "tax_rate")] if rate and address and address["country"] == "DE" else []
+    """The tax of the customer's country, where the seeded business has to take it."""
+    rate = world.meta.get("tax_rates", {}).get((invoice["customer_address"] or {}).get("country"))
+    return [world.the(rate, "tax_rate")] if rate else []

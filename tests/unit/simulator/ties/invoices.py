@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from tests.unit.simulator.ties.books import Books, Object, by, is_nearest
 
@@ -16,7 +16,7 @@ def findings(books: Books) -> Iterator[str]:
     for invoice in books.all("invoice"):
         numbers[invoice["number"] or ""] += 1
         lines = books.children["line_item"][invoice["id"]]
-        yield from _lines(invoice, lines)
+        yield from _lines(books, invoice, lines)
         yield from _taxes(books, invoice, lines)
         yield from _discounts(books, invoice, lines, spent)
         yield from _due(books, invoice)
@@ -32,7 +32,7 @@ def findings(books: Books) -> Iterator[str]:
         yield from _item(books, item)
 
 
-def _lines(invoice: Object, lines: list[Object]) -> Iterator[str]:
+def _lines(books: Books, invoice: Object, lines: list[Object]) -> Iterator[str]:
     id, embedded = invoice["id"], invoice["lines"]
     shown = [line["id"] for line in embedded["data"]]
     if sorted(shown) != sorted(line["id"] for line in lines if line["id"] in shown) or len(shown) != min(
@@ -46,8 +46,9 @@ def _lines(invoice: Object, lines: list[Object]) -> Iterator[str]:
     on_top = sum(row["amount"] for row in taxes if row["tax_behavior"] == "exclusive")
     inside = sum(row["amount"] for row in taxes if row["tax_behavior"] == "inclusive")
     subtotal = sum(line["amount"] for line in lines)
+    before = sum(_held(books, line) for line in lines)  # what the lines hold before discounts
     expected = {
-        "subtotal": subtotal, "subtotal_excluding_tax": subtotal - inside, "total": subtotal - off + on_top,
+        "subtotal": subtotal, "subtotal_excluding_tax": subtotal - before, "total": subtotal - off + on_top,
         "total_excluding_tax": subtotal - off - inside,
     }  # fmt: skip
     for name, amount in expected.items():
@@ -78,6 +79,14 @@ def _taxes(books: Books, invoice: Object, lines: list[Object]) -> Iterator[str]:
     shown = {row["tax_rate_details"]["tax_rate"]: row["amount"] for row in invoice["total_taxes"] or []}
     if shown != dict(sums):
         yield f"{invoice['id']}: total_taxes {shown} instead of {dict(sums)}"
+
+
+def _held(books: Books, line: Object) -> int:
+    """The inclusive tax of a line as if nothing had been taken off."""
+    rows = [row for row in line["taxes"] or [] if row["tax_behavior"] == "inclusive" and row["amount"]]
+    shares = sum((_percent(books, row) for row in rows), Decimal(0))
+    exact = (line["amount"] * _percent(books, row) / (100 + shares) for row in rows)
+    return sum(int(each.quantize(Decimal(1), ROUND_HALF_UP)) for each in exact)
 
 
 def _percent(books: Books, row: Object) -> Decimal:
