@@ -25,6 +25,8 @@ COMPANIES = ("Acorn", "Birch", "Cedar", "Delta", "Ember", "Fjord", "Grove", "Har
 # What is metered costs, per currency, by tiers or by packages: {"tiers": ((up to, minor units), …)} or
 # {"unit": minor units, "package": units}. Decimal text is finer than a minor unit.
 Terms = dict[str, Any]
+# name -> event, plans whose monthly customers may have it, share of them that do, formula, terms per currency
+Metered = dict[str, tuple[str, tuple[str, ...], float, str, dict[str, Terms]]]
 
 
 class Saas:
@@ -50,7 +52,7 @@ class Saas:
     onboarding_hour = {"usd": 15000, "eur": 14000, "jpy": 22000}  # a one-time price
     yearly = 0.13
     with_storage = 0.12
-    metered = {  # name -> event, plans whose monthly customers may have it, share of them that do, formula, terms
+    metered: Metered = {
         "API calls": ("api_calls", ("Business",), 0.05, "sum",
                       {"usd": {"unit": 1}, "eur": {"unit": 1}, "jpy": {"unit": 2}}),
     }  # fmt: skip
@@ -67,7 +69,7 @@ class Saas:
     onboarding = 0.06  # of customers also buy a workshop
     onboarding_sent = 0.5  # of workshops are sent as a bill, due in 30 days, instead of charged
     bill_voided = 0.12
-    coupons = (
+    coupons: tuple[tuple[Any, ...], ...] = (
         # id, percent, amount per currency, duration, months
         ("WELCOME20", 20.0, None, "repeating", 3),
         ("ANNUAL10", 10.0, None, "forever", None),
@@ -175,7 +177,7 @@ class Global(Saas):
                "aud": (760, 460)}  # fmt: skip
     onboarding_hour = {"usd": 15000, "eur": 14000, "gbp": 12000, "jpy": 22000, "kwd": 46000, "isk": 2000000,
                        "huf": 5500000, "twd": 460000, "chf": 14000, "aud": 23000}  # fmt: skip
-    metered: dict[str, tuple[str, tuple[str, ...], float, str, dict[str, Terms]]] = {}
+    metered: Metered = {}
     taxes = {"DE": ("USt", 19.0), "FR": ("TVA", 20.0), "NL": ("BTW", 21.0), "ES": ("IVA", 21.0), "GB": ("VAT", 20.0),
              "JP": ("Shouhizei", 10.0), "IS": ("VSK", 24.0), "HU": ("AFA", 27.0), "TW": ("VAT", 5.0),
              "CH": ("MWST", 8.1), "AU": ("GST", 10.0)}  # fmt: skip
@@ -196,7 +198,7 @@ class Marketplace(Saas):
     plans: dict[str, tuple[dict[str, int], float]] = {}
     storage: dict[str, tuple[int, int]] = {}
     onboarding_hour: dict[str, int] = {}
-    metered: dict[str, tuple[str, tuple[str, ...], float, str, dict[str, Terms]]] = {}
+    metered: Metered = {}
     coupons = ()
     taxes: dict[str, tuple[str, float]] = {}
     buyers_per_seller = 8  # and at least four sellers
