@@ -73,6 +73,28 @@ def apply_coupon(
     return str(made["id"])
 
 
+def given(world: World, rows: list[Object], *, customer: Object, **owner: Object) -> list[str]:
+    """The discounts that parameters name by `coupon`, `promotion_code` or (one that is there) `discount`.
+
+    `owner` is the subscription, item, invoice or invoice_item that gets them. Raises ValueError when one cannot be.
+    """
+    ids = []
+    for row in rows:
+        named = [name for name in ("coupon", "promotion_code", "discount") if row.get(name)]
+        if len(named) != 1:
+            raise ValueError("Each discount is one of these: coupon, promotion_code, discount.")
+        if named == ["discount"]:
+            ids.append(str(row["discount"]["id"]))
+            continue
+        code: Object | None = row.get("promotion_code")
+        named_by_code = code["promotion"]["coupon"] if code else ""
+        coupon = world.store.get(named_by_code, "coupon") if code else row["coupon"]
+        if coupon is None:
+            raise ValueError(f"Coupon {named_by_code} is not valid and cannot be redeemed.")
+        ids.append(apply_coupon(world, coupon, customer=customer, promotion_code=code and code["id"], **owner))
+    return ids
+
+
 def _count(world: World, redeemed: Object, open: str) -> None:
     redeemed["times_redeemed"] += 1
     if redeemed["times_redeemed"] == redeemed["max_redemptions"]:

@@ -14,6 +14,7 @@
     name: [none, exempt]           one of these words
     name: {city: text}             a hash
     name: [{price: id price}]      an array of hashes
+    name: {"*": {amount: amount}}  a hash whose keys the caller chooses
     name: any                      whatever was sent
 
 Raises ApiError 400 for everything else.
@@ -91,6 +92,8 @@ def _hash(value: Any, takes: Mapping[str, Any], name: str, find: Find) -> Params
         return None
     if not isinstance(value, dict):
         raise invalid_parameter(name, f"Invalid object: {name}")
+    if "*" in takes:
+        takes = dict.fromkeys(value, takes["*"])
     return checked(value, takes, find, name)
 
 
