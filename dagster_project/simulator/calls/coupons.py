@@ -111,23 +111,11 @@ def _same(each: Object, code: str, customer: Object | None) -> bool:
     )
 
 
-def delete_customer_discount(world: World, params: Params, customer: Object) -> Object:
-    discount = customer.get("discount")
-    if not discount:
-        raise missing("discount", customer["id"])
-    remove(world, [discount["id"]])
-    return _gone(discount)
-
-
 def delete_subscription_discount(world: World, params: Params, subscription: Object) -> Object:
     if not subscription["discounts"]:
         raise missing("discount", subscription["id"])
     discount = world.the(subscription["discounts"][-1], "discount")
     remove(world, [*subscription["discounts"]])
-    return _gone(discount)
-
-
-def _gone(discount: Object) -> Object:
     return {**{name: value for name, value in discount.items() if name != "end"}, "deleted": True}
 
 

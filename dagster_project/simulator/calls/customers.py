@@ -68,7 +68,7 @@ def delete_discount(world: World, params: Params, customer: Object) -> Object:
         raise ApiError(404, f"No active discount for customer: {customer['id']}", code="resource_missing")
     world.change(customer, "customer.updated", discount=None)
     world.emit("customer.discount.deleted", discount)
-    return {**discount, "deleted": True}
+    return {**{name: value for name, value in discount.items() if name != "end"}, "deleted": True}
 
 
 def _set_balance(world: World, customer: Object, balance: int) -> None:

@@ -91,7 +91,7 @@ def given(world: World, rows: list[Object], *, customer: Object, **owner: Object
         coupon = world.store.get(named_by_code, "coupon") if code else row["coupon"]
         if coupon is None:
             raise ValueError(f"Coupon {named_by_code} is not valid and cannot be redeemed.")
-        ids.append(apply_coupon(world, coupon, customer=customer, promotion_code=code and code["id"], **owner))
+        ids.append(apply_coupon(world, coupon, customer=customer, promotion_code=code["id"] if code else None, **owner))
     return ids
 
 
