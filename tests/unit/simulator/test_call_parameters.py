@@ -83,6 +83,7 @@ def unknown(takes: dict[str, Any], params: str, within: str = "") -> list[str]:
             continue
         inner = kind[0] if isinstance(kind, list) and kind and isinstance(kind[0], dict) else kind
         if isinstance(inner, dict):
+            inner = inner.get("*", inner)  # a hash whose keys the caller chooses
             hashes = [word for word in _WORD.findall(known[plain]) if word in _classes()]
             if not hashes:
                 found.append(f"{full} is no hash")
