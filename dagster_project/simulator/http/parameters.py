@@ -7,7 +7,8 @@
     name: decimal | percent        decimal text; a number from 0 to 100
     name: boolean
     name: currency                 three letters, in lower case
-    name: time                     Unix seconds; further words are accepted as they are: `time now unchanged`
+    name: time                     Unix seconds; further words are accepted as they are: `time now unchanged`;
+                                   with the word `unset`, "" unsets (None)
     name: metadata                 a hash of strings; "" (as {"": ""}) removes all
     name: id price                 the id of an object, which is handed on as the object; several kinds with |
     name: ids coupon               an array of such ids
@@ -84,6 +85,8 @@ def _value(value: Any, kind: Any, name: str, find: Find) -> Any:
         return _named(value, kinds, name, find) if value != "" else None
     if first == "time" and value in words:
         return value
+    if first == "time" and value == "" and "unset" in words:
+        return None
     return _SCALARS[first](value, name)
 
 
