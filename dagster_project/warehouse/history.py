@@ -12,6 +12,7 @@ from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 from dagster_project.warehouse.normalise import pinned
 from dagster_project.warehouse.schema import table_columns
 from dagster_project.warehouse.typed import elements, fingerprint, structure, typed
+from dagster_project.warehouse.upsert import pair
 
 # Inside one second later runs are newer; within the event list, which is newest first, later lines are older.
 _EVENT_ORDER = "e._run * 1000000000000 - e._n"
@@ -19,13 +20,14 @@ _EVENT_ORDER = "e._run * 1000000000000 - e._n"
 
 def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     """`temp.differing_<object>`: keys of which `temp.observed` has a line that the table has not; before the merge."""
+    con.execute("create or replace temp view every_line as select rowid as _row, * from temp.observed")
+    pair(con, row, "every_line")
     con.execute(
         f"""
         create or replace temp table differing_{row.name} as
         select distinct s.account_id, s.livemode, s.id
-        from temp.observed as s left join stripe."{row.name}" as t
-            on t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id
-        where not s._deleted and (t.id is null or t._payload::varchar is distinct from s._payload::varchar)
+        from temp.every_line as s left join temp.pair as p using (_row)
+        where not s._deleted and (p._row is null or not p._same)
         """
     )
 

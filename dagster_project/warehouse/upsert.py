@@ -23,16 +23,16 @@ def merge(
     same = "t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id"
     names = [name for name, _, _ in table_columns(row)] + [name for name, _, _ in META]
     listed = ", ".join(f'"{name}"' for name in names)
+    pair(con, row, source)
     con.execute(
         f"""
         create or replace temp table mark_{row.name} as
-        select s._row, t.id is not null as _known,
-               t.id is null or t._deleted_at is not null
-                   or s._payload::varchar is distinct from t._payload::varchar as _differs
-        from temp.{source} as s left join {table} as t on {same}
-        where not s._deleted and (t.id is null or s._observed_at > t._observed_at
-            or (s._observed_at = t._observed_at and t._deleted_at is null))
-            {"" if revives else "and t._deleted_at is null"}
+        select s._row, p._row is not null as _known,
+               p._row is null or p._deleted_at is not null or not p._same as _differs
+        from temp.{source} as s left join temp.pair as p using (_row)
+        where not s._deleted and (p._row is null or s._observed_at > p._observed_at
+            or (s._observed_at = p._observed_at and p._deleted_at is null))
+            {"" if revives else "and p._deleted_at is null"}
         """
     )
     con.execute(
@@ -72,6 +72,36 @@ def merge(
         """,
     )
     return int(inserted), int(changed), gone + unseen
+
+
+def pair(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) -> None:
+    """`temp.pair`: for each row of `temp.<source>` whose key the table knows, what it knows and whether it is the same.
+
+    Keys are joined first, alone; contents are compared for those that met. A join that carried the payloads would read
+    the whole table at every load.
+    """
+    con.execute(
+        f"""
+        create or replace temp table met as
+        select s._row, t.rowid as _at, t._observed_at, t._deleted_at
+        from temp.{source} as s join stripe."{row.name}" as t
+            on t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id
+        """
+    )
+    if not count(con, "select count(*) from temp.met"):
+        con.execute("create or replace temp view pair as select *, false as _same from temp.met")
+        return
+    con.execute(
+        f"""
+        create or replace temp table compared as
+        select m.*, s._payload::varchar is not distinct from t._payload::varchar as _same
+        from temp.met as m
+        join (select rowid as _at, _payload from stripe."{row.name}"
+              where rowid in (select _at from temp.met)) as t using (_at)
+        join temp.{source} as s using (_row)
+        """
+    )
+    con.execute("create or replace temp view pair as from temp.compared")
 
 
 def check_keys(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
