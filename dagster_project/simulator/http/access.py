@@ -1,17 +1,22 @@
-"""Who asks: keys, restricted keys and the account a request is about."""
+"""Who asks: keys, restricted keys and the account a request is about.
+
+Every secret or restricted key opens the account, whatever its mode: the simulated account has one mode, which its
+objects name in `livemode`. Keys that contain `invalid` or `expired` are refused, and so are publishable ones.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dagster_project.simulator.http.api_errors import ApiError
 from dagster_project.simulator.http.routes import Account
 
 
 def key_of(headers: Mapping[str, str]) -> str:
-    """The API key of a request. Every key works but those that contain `invalid`. Raises ApiError 401."""
+    """The API key of a request. Raises ApiError 401 without one that may be used."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     key = value.strip() if scheme.lower() == "bearer" else _basic(value) if scheme.lower() == "basic" else ""
     if not key:
@@ -20,7 +25,16 @@ def key_of(headers: Mapping[str, str]) -> str:
             "You did not provide an API key. You need to provide your API key in the Authorization header, using "
             "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
         )
-    if "invalid" in key:
+    if key.startswith("pk_"):
+        raise ApiError(
+            401,
+            "This API call cannot be made with a publishable API key. Please use a secret API key. You can find a list "
+            "of your API keys at https://dashboard.stripe.com/account/apikeys.",
+            code="secret_key_required",
+        )
+    if "expired" in key:
+        raise ApiError(401, f"Expired API Key provided: {masked(key)}", code="api_key_expired")
+    if "invalid" in key or not key.startswith(("sk_", "rk_")):
         raise ApiError(401, f"Invalid API Key provided: {masked(key)}")
     return key
 
@@ -33,7 +47,9 @@ def _basic(value: str) -> str:
 
 
 def masked(key: str) -> str:
-    """As Stripe shows keys in messages: prefix and last four characters."""
+    """As Stripe shows keys in messages: prefix and last four characters, and nothing of a short one."""
+    if len(key) < 12:
+        return "*" * len(key)
     prefix = "_".join(key.split("_")[:2]) + "_" if key.count("_") > 1 else ""
     return f"{prefix}{'*' * 8}{key[-4:]}"
 
@@ -52,12 +68,29 @@ def account_of(headers: Mapping[str, str], key: str, own: Account) -> Account:
         ) from None
 
 
-def check_permission(denied: list[str], key: str, name: str, kind: str, method: str, own: str) -> None:
-    """Raises ApiError 403 when a restricted key lacks the right to the object, naming the permission."""
-    if name in denied or kind in denied:
-        permission = f"rak_{kind.replace('.', '_')}_{'read' if method == 'GET' else 'write'}"
+NONE, READ, WRITE = "none", "read", "write"
+LEVELS = (NONE, READ, WRITE)
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """What a restricted key may do: a level per list (`charges`) or kind (`charge`), and one for all others."""
+
+    levels: Mapping[str, str] = field(default_factory=dict)
+    default: str = WRITE
+
+    def check(self, key: str, name: str, kind: str, method: str, own: str) -> None:
+        """Raises ApiError 403, naming the permission, when the key lacks the right to the object."""
+        level = self.levels.get(name, self.levels.get(kind, self.default))
+        needed = READ if method == "GET" else WRITE
+        if LEVELS.index(level) >= LEVELS.index(needed):
+            return
         raise ApiError(
             403,
             f"The provided key '{masked(key)}' does not have the required permissions for this endpoint on account "
-            f"'{own}'. Having the '{permission}' permission would allow this request to continue.",
+            f"'{own}'. Having the 'rak_{kind.replace('.', '_')}_{needed}' permission would allow this request to "
+            "continue.",
         )
+
+
+UNRESTRICTED = Permissions()

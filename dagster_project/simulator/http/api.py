@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import itertools
 import logging
-import re
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -18,16 +17,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dagster_project.simulator.engine import ids
-from dagster_project.simulator.engine.store import Store
-from dagster_project.simulator.http import access, broken, event_faults, forms, idempotency, limits
+from dagster_project.simulator.engine.world import API_VERSION
+from dagster_project.simulator.http import access, broken, event_faults, forms, idempotency, limits, versions
 from dagster_project.simulator.http.api_errors import ApiError, failure, unknown_url
 from dagster_project.simulator.http.faults import Dice, Faults
 from dagster_project.simulator.http.routes import Account, Call, Endpoint, router
 from dagster_project.simulator.http.traffic import Traffic
 from dagster_project.simulator.http.webhook_delivery import Deliverer
 
-API_VERSION = "2026-10-28.endive"
-_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?")
 _MAX_BODY = 1_000_000
 # Parameters whose object a call changes as it does the one in its path.
 _CHANGED_TOO = ("charge", "payment_intent", "invoice", "subscription", "customer")
@@ -47,11 +44,16 @@ class Api:
         self.limiter = limits.Limiter()
         self.dice = Dice(account.world.seed)
         self.traffic = Traffic()
-        self.denied: dict[str, list[str]] = {}
+        self.permissions: dict[str, access.Permissions] = {}
         self._router = router()
         self._keys_in_use = idempotency.InUse()
         self._locks = limits.ObjectLocks()
         self._numbers = itertools.count(account.store.meta.get("requests", 0) + 1)
+
+    @property
+    def resources(self) -> set[str]:
+        """What a restricted key may lack: lists by name, and kinds of objects."""
+        return {name for endpoint in self._router.handlers() for name in (endpoint.name, endpoint.kind)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -71,7 +73,7 @@ class Api:
         """Whatever happens, an answer in Stripe's form. What `held` holds is released when it is sent."""
         headers = {
             "Request-Id": self._request_id(),
-            "Stripe-Version": request.headers.get("stripe-version", API_VERSION),
+            "Stripe-Version": API_VERSION,
             "Date": formatdate(self.account.store.now, usegmt=True),
             "Cache-Control": "no-cache, no-store",
         }
@@ -102,16 +104,14 @@ class Api:
         key = access.key_of(request.headers)
         async with self.lock:
             account = access.account_of(request.headers, key, self.account)
-        version = headers["Stripe-Version"]
-        if not _VERSION.fullmatch(version):
-            headers["Stripe-Version"] = API_VERSION
-            raise ApiError(400, f"Invalid Stripe API version: {version}")
+        versions.check(request.headers.get("stripe-version", API_VERSION))
         self.limiter.check(faults, label)
         held.enter_context(self.limiter.working(faults, label))
         if found is None:
             raise unknown_url(request.method, path)
         _, endpoint, path_ids = found
-        access.check_permission(self.denied.get(key, []), key, endpoint.name, endpoint.kind, request.method, account.id)
+        permissions = self.permissions.get(key, access.UNRESTRICTED)
+        permissions.check(key, endpoint.name, endpoint.kind, request.method, account.id)
         encoded = "&".join(filter(None, (request.url.query, body.decode(errors="replace"))))
         call = Call(request.method, path, path_ids, forms.parse(encoded))
         if not path.startswith(faults.path):
@@ -180,7 +180,7 @@ class Api:
         store = account.store
         announced = self.account.world.announced()
         try:
-            with self._concealing(store), account.world.asked_by(request_id, key), store.atomic():
+            with self._concealing(), account.world.asked_by(request_id, key), store.atomic():
                 if self.dice.happens(faults.error_rate):
                     status, body = 500, failure().body()
                 else:
@@ -210,14 +210,16 @@ class Api:
         return answer
 
     @contextlib.contextmanager
-    def _concealing(self, store: Store) -> Iterator[None]:
+    def _concealing(self) -> Iterator[None]:
         """What is made inside becomes visible as late as the faults say."""
-        before = store.last
+        before = {world.id_of_account: world.store.last for world in self.account.world.opened()}
         yield
         if self.faults.late_rate or self.faults.search_lag_s or self.faults.event_lag_s:
-            made = store.since(before)
-            self.account.reading.conceal(made, self._late)
-            self.account.searching.conceal(made, lambda kind, id: self.faults.search_lag_s)
+            for world in self.account.world.opened():
+                id = world.id_of_account
+                made = world.store.since(before.get(id, 0))
+                self.account.reading.conceal(id, made, self._late)
+                self.account.searching.conceal(id, made, lambda kind, id: self.faults.search_lag_s)
 
     def _late(self, kind: str, id: str) -> float:
         if kind == "event":
@@ -240,7 +242,7 @@ class Api:
         async with self.lock:
             start = time.monotonic()
             try:
-                with self._concealing(self.account.store):
+                with self._concealing():
                     await asyncio.to_thread(self.account.world.advance, to)
                     events = self.announce()
             except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,8 +18,9 @@ from dagster_project.simulator.calls.webhook_endpoints import new_secret
 from dagster_project.simulator.engine import webhooks
 from dagster_project.simulator.engine.scenarios import parameters_of
 from dagster_project.simulator.engine.versions import VERSIONS
+from dagster_project.simulator.http.access import LEVELS, Permissions
 from dagster_project.simulator.http.api import Api
-from dagster_project.simulator.http.api_errors import ApiError, missing, required_parameter
+from dagster_project.simulator.http.api_errors import ApiError, missing, not_one_of, required_parameter
 from dagster_project.simulator.http.faults import Faults, from_mapping
 
 DAY = 86_400
@@ -71,13 +72,11 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
 
     async def keys(request: Request) -> dict[str, Any]:
         body = await _json(request)
-        key, deny = body.get("key"), body.get("deny", [])
+        key = body.get("key")
         if not isinstance(key, str) or not key:
             raise required_parameter("key")
-        if not isinstance(deny, list) or not all(isinstance(each, str) for each in deny):
-            raise ApiError(400, "Invalid array: deny takes names of lists, e.g. charges.", param="deny")
-        api.denied[key] = deny
-        return {"denied": len(deny)}
+        api.permissions[key] = granted = _permissions(body, api.resources)
+        return {"default": granted.default, "permissions": granted.levels}
 
     async def dispute(request: Request) -> dict[str, Any]:
         charge = str((await _json(request)).get("charge", ""))
@@ -146,6 +145,23 @@ def dispute_for(api: Api, charge: dict[str, Any]) -> None:
     from dagster_project.simulator.engine.disputes import dispute_opens
 
     dispute_opens(api.account.world, charge["id"])
+
+
+def _permissions(body: dict[str, Any], known: Collection[str]) -> Permissions:
+    """`permissions` maps lists or kinds to none, read or write; `default` is for all others; `deny` is short for none.
+
+    Raises ApiError 400 for a list that does not exist or another level.
+    """
+    levels, default, deny = body.get("permissions", {}), body.get("default", "write"), body.get("deny", [])
+    if not isinstance(deny, list) or not isinstance(levels, dict):
+        raise ApiError(400, "Invalid permissions: say e.g. {charges: read}, or deny: [charges].", param="permissions")
+    levels = {**levels, **dict.fromkeys(map(str, deny), "none")}
+    for name, level in [*levels.items(), ("default", default)]:
+        if name not in known and name != "default":
+            raise ApiError(400, f"Unknown list or kind: {name}", param="permissions")
+        if level not in LEVELS:
+            raise not_one_of(name, LEVELS)
+    return Permissions(levels, default)
 
 
 class _Control:

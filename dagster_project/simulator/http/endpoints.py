@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -70,6 +70,13 @@ class Router(Generic[Handler]):
         for segment in path.strip("/").split("/"):
             node = node.setdefault("{}" if segment.startswith("{") else segment, {})
         node.setdefault("", {})[method] = (path, handler)
+
+    def handlers(self) -> Iterator[Handler]:
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            nodes += [child for segment, child in node.items() if segment]
+            yield from (handler for _, handler in node.get("", {}).values())
 
     def find(self, method: str, path: str) -> tuple[str, Handler, list[str]] | None:
         """(pattern, handler, the ids in the path), or None. `path` is as sent: an encoded slash belongs to an id."""

@@ -83,7 +83,7 @@ def _list_of(listing: Listing) -> Callable[[Account, Call], bytes]:
     def run(account: Account, call: Call) -> bytes:
         parent = call.ids[0] if call.ids else None
         query = filters.query(account.store, listing, call.params, parent, account.failed_events)
-        query.hidden = frozenset().union(*map(account.reading.hidden, listing.kinds))
+        query.hidden = frozenset().union(*(account.reading.hidden(account.id, kind) for kind in listing.kinds))
         if listing.name == "accounts":
             query.hidden |= {account.id}
         asked = expand.paths(call.params, of_list=True)
@@ -101,7 +101,7 @@ def _one_of(listing: Listing) -> Callable[[Account, Call], bytes]:
     def run(account: Account, call: Call) -> bytes:
         id = call.ids[-1]
         found = next(filter(None, (account.store.get(id, kind) for kind in listing.kinds)), None)
-        if found is not None and id in account.reading.hidden(found["object"]):
+        if found is not None and id in account.reading.hidden(account.id, found["object"]):
             raise missing(listing.kind, id)
         if found is None or (found.get("deleted") and listing.kind != "customer"):
             raise missing(listing.kind, id)

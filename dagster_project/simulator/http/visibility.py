@@ -13,21 +13,19 @@ Delay = Callable[[str, str], float]  # (kind, id) -> seconds
 
 
 class Visibility:
-    """Of one account."""
-
     def __init__(self) -> None:
-        self._until: dict[str, dict[str, float]] = {}
+        self._until: dict[tuple[str, str], dict[str, float]] = {}
 
-    def conceal(self, made: Iterable[tuple[str, str]], delay: Delay) -> None:
-        """Hide new objects, given as (kind, id), each for as many seconds as `delay` says."""
+    def conceal(self, account: str, made: Iterable[tuple[str, str]], delay: Delay) -> None:
+        """Hide new objects of an account, given as (kind, id), each for as many seconds as `delay` says."""
         now = time.monotonic()
         for kind, id in made:
             if (seconds := delay(kind, id)) > 0:
-                self._until.setdefault(kind, {})[id] = now + seconds
+                self._until.setdefault((account, kind), {})[id] = now + seconds
 
-    def hidden(self, kind: str) -> frozenset[str]:
+    def hidden(self, account: str, kind: str) -> frozenset[str]:
         """The ids of a kind that are not shown now."""
-        until = self._until.get(kind)
+        until = self._until.get((account, kind))
         if not until:
             return frozenset()
         now = time.monotonic()

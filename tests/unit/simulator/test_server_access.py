@@ -45,6 +45,23 @@ def test_a_key_as_basic_user_works(shared):
     assert raw(shared.base_url, "/v1/charges", Authorization=f"Basic {credentials}")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("key", "code", "message"),
+    [
+        ("pk_live_0123456789", "secret_key_required", "cannot be made with a publishable API key"),
+        ("sk_live_expired_6789", "api_key_expired", "Expired API Key provided: sk_live_********6789"),
+        ("password", None, "Invalid API Key provided: ********"),
+        ("rk_test_invalid_01234", None, "Invalid API Key provided: rk_test_********1234"),
+    ],
+)
+def test_a_key_that_opens_nothing_is_401(shared, key, code, message):
+    status, headers, body = shared.raw("/v1/charges", Authorization=f"Bearer {key}")
+    assert (status, body["error"]["type"], body["error"].get("code")) == (401, "invalid_request_error", code)
+    assert message in body["error"]["message"]
+    assert key not in body["error"]["message"]
+    assert headers["Request-Id"].startswith("req_")
+
+
 def test_a_restricted_key_is_told_which_permission_it_lacks(account):
     account.control("keys", {"key": "rk_live_1", "deny": ["charges", "payout"]})
     client = account.client("rk_live_1")
@@ -54,6 +71,69 @@ def test_a_restricted_key_is_told_which_permission_it_lacks(account):
         assert refused.value.http_status == 403
     assert client.v1.refunds.list().data == []
     assert account.client().v1.charges.list().data == []
+
+
+def test_a_restricted_key_may_read_and_not_write(account):
+    made = account.client().v1.customers.create({"name": "Ada"})
+    granted = account.control("keys", {"key": "rk_live_2", "permissions": {"customers": "read"}, "default": "none"})
+    assert granted == {"permissions": {"customers": "read"}, "default": "none"}
+    client = account.client("rk_live_2")
+    assert client.v1.customers.retrieve(made.id).name == "Ada"
+    for change in (
+        lambda: client.v1.customers.create({"name": "Bob"}),
+        lambda: client.v1.customers.update(made.id, {"name": "Bob"}),
+        lambda: client.v1.customers.delete(made.id),
+    ):
+        with pytest.raises(stripe.PermissionError, match="rak_customer_write"):
+            change()
+    for path, permission in (
+        ("/v1/balance", "rak_balance_read"),
+        ("/v1/checkout/sessions", "rak_checkout_session_read"),
+    ):
+        status, _, body = account.raw(path, Authorization="Bearer rk_live_2")
+        assert (status, permission in body["error"]["message"]) == (403, True)
+    assert [each.name for each in account.client().v1.customers.list().data] == ["Ada"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"key": ""},
+        {"key": "rk_1", "deny": ["chargs"]},
+        {"key": "rk_1", "deny": "charges"},
+        {"key": "rk_1", "permissions": {"charges": "all"}},
+        {"key": "rk_1", "permissions": []},
+        {"key": "rk_1", "default": "some"},
+    ],
+)
+def test_permissions_that_do_not_exist_are_refused(shared, body):
+    assert shared.raw("/_ledgerline/keys", "POST", json.dumps(body).encode())[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [
+        ("2026-10-28.endive", 200),
+        ("2026-09-30.endive", 200),
+        ("2026-03-25.dahlia", 200),
+        ("2025-11-17.clover", 200),
+        ("2025-03-31.basil", 200),
+        ("2025-03-31.acacia", 400),
+        ("2025-02-24.acacia", 400),
+        ("2022-11-15", 400),
+        ("2026-10-28", 400),
+        ("2026-11-25.endive", 400),
+        ("2026-10-28.preview", 400),
+        ("2026-10-28.endive.x", 400),
+        ("yesterday", 400),
+        ("", 400),
+    ],
+)
+def test_versions_since_basil_are_answered_in_the_shape_that_the_answer_names(shared, version, status):
+    answered, headers, body = shared.raw("/v1/charges", Stripe_Version=version)
+    assert (answered, headers["Stripe-Version"]) == (status, "2026-10-28.endive")
+    if status == 400:
+        assert "Invalid Stripe API version" in body["error"]["message"]
 
 
 def test_another_account_is_out_of_reach(business):
