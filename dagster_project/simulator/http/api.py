@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -149,7 +150,7 @@ class Api:
         """A call that changes something: whole or not at all, and at most once per idempotency key."""
         if call.method == "DELETE":
             key = None  # has no effect there, as the documentation says
-        fingerprint = hashlib.sha256(repr((call.method, call.path, call.params)).encode()).hexdigest()
+        fingerprint = _fingerprint(call)
         if key is not None:
             headers["Idempotency-Key"] = key
             held.enter_context(self._keys_in_use.claim(account.id, key))
@@ -264,6 +265,12 @@ def _outcome(endpoint: Endpoint, account: Account, call: Call) -> tuple[int, byt
         if error.status != 402:
             raise
         return error.status, error.body()
+
+
+def _fingerprint(call: Call) -> str:
+    """The same for calls that ask for the same, whatever the order of their parameters."""
+    said = msgspec.json.encode((call.method, call.path, call.params), order="sorted")
+    return hashlib.sha256(said).hexdigest()
 
 
 def _sent_path(scope: Scope) -> str:
