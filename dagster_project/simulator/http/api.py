@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dagster_project.simulator.engine import ids
-from dagster_project.simulator.engine.world import API_VERSION
+from dagster_project.simulator.engine.versions import PINNED
 from dagster_project.simulator.http import access, broken, event_faults, forms, idempotency, limits, versions
 from dagster_project.simulator.http.api_errors import ApiError, failure, unknown_url
 from dagster_project.simulator.http.faults import Dice, Faults
@@ -74,7 +74,7 @@ class Api:
         """Whatever happens, an answer in Stripe's form. What `held` holds is released when it is sent."""
         headers = {
             "Request-Id": self._request_id(),
-            "Stripe-Version": API_VERSION,
+            "Stripe-Version": PINNED,
             "Date": formatdate(self.account.store.now, usegmt=True),
             "Cache-Control": "no-cache, no-store",
         }
@@ -105,7 +105,7 @@ class Api:
         key = access.key_of(request.headers)
         async with self.lock:
             account = access.account_of(request.headers, key, self.account)
-        versions.check(request.headers.get("stripe-version", API_VERSION))
+        versions.check(request.headers.get("stripe-version", PINNED))
         self.limiter.check(faults, label)
         held.enter_context(self.limiter.working(faults, label))
         if found is None:
