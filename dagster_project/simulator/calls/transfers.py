@@ -17,6 +17,13 @@ def create(world: World, params: Params) -> Object:
     destination, currency, charge = params["destination"]["id"], params["currency"], params.get("source_transaction")
     if destination not in world.meta.get("accounts", ()):
         raise missing("destination", destination, param="destination")
+    if "transfers" not in params["destination"]["capabilities"]:
+        raise ApiError(
+            400,
+            "Your destination account needs to have at least one of the following capabilities enabled: transfers, "
+            "crypto_transfers, legacy_payments",
+            code="insufficient_capabilities_for_transfer",
+        )
     if charge is not None:
         amount = _of_charge(world, charge, params.get("amount"), currency)
     elif "amount" not in params:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.simulator.engine import shapes
-from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.engine.ledger import application
+from dagster_project.simulator.engine.world import Object, World, previous_attributes
 
 CURRENCIES = {
     "AT": "eur", "AU": "aud", "BE": "eur", "BR": "brl", "CA": "cad", "CH": "chf", "CZ": "czk", "DE": "eur", "DK": "dkk",
@@ -31,21 +32,23 @@ def new_account(
     name: str | None = None, capabilities: tuple[str, ...] = ("card_payments", "transfers"),
     metadata: dict[str, str] | None = None, business_type: str | None = "company", id: str | None = None,
 ) -> Object:  # fmt: skip
-    """An account object with a bank account per currency, ready to be paid; not stored yet.
+    """An account object with a bank account per currency; not stored yet.
 
     `kind` is custom, express or standard; the first of `currencies` (default: the country's) is the default currency.
+    Onboarding is not simulated: whatever was asked for is active at once.
     """
-    currencies = currencies or (CURRENCIES.get(country, "usd"),)
+    default = currencies[0] if currencies else CURRENCIES.get(country, "usd")
+    currencies = (default,) if currencies is None else currencies
     account = shapes.new("account", id or world.id("acct")[:21], email=email, type=kind)
     account |= {
         "business_profile": {**_PROFILE, "name": name}, "business_type": business_type,
         "capabilities": dict.fromkeys(capabilities, "active"), "charges_enabled": "card_payments" in capabilities,
-        "controller": _controller(kind), "country": country, "created": world.now, "default_currency": currencies[0],
+        "controller": _controller(kind), "country": country, "created": world.now, "default_currency": default,
         "details_submitted": True, "future_requirements": dict(_NOTHING_DUE), "metadata": metadata or {},
-        "payouts_enabled": "transfers" in capabilities, "requirements": dict(_NOTHING_DUE), "settings": _settings(name),
+        "payouts_enabled": bool(currencies), "requirements": dict(_NOTHING_DUE), "settings": _settings(name),
         "tos_acceptance": {"date": None, "ip": None, "user_agent": None} if kind == "custom" else {"date": None},
     }  # fmt: skip
-    banks = [_bank(world, account["id"], country, currency, name) for currency in currencies]
+    banks = [new_bank(world, account["id"], country, currency, name) for currency in currencies]
     account["external_accounts"] = shapes.embedded(f"/v1/accounts/{account['id']}/external_accounts", banks)
     return account
 
@@ -75,8 +78,6 @@ def create_connected(world: World, kind: str = "express", country: str = "US", *
 
 
 def _application(world: World) -> Object:
-    from dagster_project.simulator.engine.ledger import application
-
     return {"id": application(world), "object": "application", "name": "Ledgerline Demo"}
 
 
@@ -113,10 +114,82 @@ def _settings(name: str | None) -> Object:
     }  # fmt: skip
 
 
-def _bank(world: World, account: str, country: str, currency: str, holder: str | None) -> Object:
-    return shapes.new(
+def new_bank(
+    world: World, account: str, country: str, currency: str, holder: str | None = None, last4: str = "6789",
+    **more: Any,
+) -> Object:  # fmt: skip
+    bank = shapes.new(
         "bank_account", world.id("ba"), account=account, account_holder_name=holder, account_holder_type="company",
-        bank_name="STRIPE TEST BANK", country=country, currency=currency, default_for_currency=True, last4="6789",
-        fingerprint=f"bank{currency}", status="new", metadata={}, 
+        bank_name="STRIPE TEST BANK", country=country, currency=currency, default_for_currency=True, last4=last4,
+        fingerprint=f"bank{currency}", status="new", metadata={},
         available_payout_methods=["standard", "instant"] if country in INSTANT else ["standard"],
     )  # fmt: skip
+    return bank | more
+
+
+def keep_bank(world: World, account: Object, bank: Object) -> None:
+    """Store a new or a changed bank account of an account: the newest default for a currency is the only one."""
+    rows = [row for row in account["external_accounts"]["data"] if row["id"] != bank["id"]]
+    alone = all(row["currency"] != bank["currency"] for row in rows)
+    bank["default_for_currency"] = bank["default_for_currency"] or alone
+    for row in rows:
+        if bank["default_for_currency"] and row["currency"] == bank["currency"]:
+            row["default_for_currency"] = False
+            world.store.save(row, kind="external_account")
+    known = world.store.get(bank["id"], "external_account") is not None
+    if known:
+        world.store.save(bank, kind="external_account")
+    else:
+        world.store.insert(bank, kind="external_account", parent=account["id"])
+    _banks(world, account, [bank, *rows])
+    event = "account.external_account.updated" if known else "account.external_account.created"
+    world.within(account["id"]).emit(event, bank)
+
+
+def forget_bank(world: World, account: Object, bank: Object) -> Object:
+    tombstone = {"id": bank["id"], "object": "bank_account", "currency": bank["currency"], "deleted": True}
+    world.store.delete(bank["id"], tombstone, kind="external_account")
+    _banks(world, account, [row for row in account["external_accounts"]["data"] if row["id"] != bank["id"]])
+    world.within(account["id"]).emit("account.external_account.deleted", bank)
+    return tombstone
+
+
+def _banks(world: World, account: Object, rows: list[Object]) -> None:
+    """All bank accounts lie in the account, for its settlement; lists of them show one page at a time."""
+    listed = {**account["external_accounts"], "data": rows}
+    change(world, account, external_accounts=listed, payouts_enabled=bool(rows))
+    world.within(account["id"]).meta.pop("settlement", None)
+
+
+def change(world: World, account: Object, **changes: Any) -> Object:
+    """Change an account and tell so within it."""
+    previous = shapes.frozen(previous_attributes(account, changes))
+    if previous:
+        world.change(account, None, **changes)
+        world.within(account["id"]).emit("account.updated", account, previous)
+    return account
+
+
+def request(world: World, account: Object, capabilities: dict[str, bool]) -> None:
+    """Capabilities are active once they are requested, and go once they are not."""
+    there = world.within(account["id"])
+    now = {**account["capabilities"], **{name: "active" for name, wanted in capabilities.items() if wanted}}
+    for name, wanted in capabilities.items():
+        if not wanted:
+            now.pop(name, None)
+        told = shapes.new(
+            "capability", name, account=account["id"], requested=wanted, requested_at=world.now if wanted else None,
+            status="active" if wanted else "unrequested",
+        )  # fmt: skip
+        there.emit("capability.updated", told, {"requested": not wanted})
+    change(world, account, capabilities=now, charges_enabled="card_payments" in now)
+
+
+def disconnect(world: World, account: Object) -> Object:
+    """Delete a connected account: requests for it are refused from now on, and nothing happens there any more."""
+    there = world.within(account["id"])
+    there.emit("account.application.deauthorized", _application(world))
+    world.disconnect(account["id"])
+    tombstone = {"id": account["id"], "object": "account", "deleted": True}
+    world.store.delete(account["id"], tombstone, kind="account")
+    return tombstone

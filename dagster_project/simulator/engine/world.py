@@ -92,6 +92,13 @@ class World:
         """This account and those connected to it."""
         return [self, *(self.within(account) for account in self.meta.get("accounts", ()))]
 
+    def disconnect(self, account: str) -> None:
+        """Forget a connected account and all that is due there; its objects stay on disk, out of reach."""
+        self.meta["accounts"].remove(account)
+        due = self._due(None)
+        due[:] = [each for each in due if each[4] != account]
+        heapq.heapify(due)
+
     def opened(self) -> list[World]:
         """Those of them in which anything can have happened since the last start."""
         return [self, *self._accounts.values()]

@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dagster_project.simulator.http.api_errors import ApiError
+from dagster_project.simulator.http.api_errors import ApiError, no_access
 from dagster_project.simulator.http.routes import Account
 
 
@@ -60,12 +60,7 @@ def account_of(headers: Mapping[str, str], key: str, own: Account) -> Account:
     try:
         return own.connected(asked)
     except KeyError:
-        raise ApiError(
-            403,
-            f"The provided key '{masked(key)}' does not have access to account '{asked}' (or that account does not "
-            "exist). Application access may have been revoked.",
-            code="account_invalid",
-        ) from None
+        raise no_access(asked, masked(key)) from None
 
 
 NONE, READ, WRITE = "none", "read", "write"

@@ -46,6 +46,16 @@ def missing(kind: str, id: str, *, param: str | None = None) -> ApiError:
     return ApiError(400 if param else 404, f"No such {words}: '{id}'", code="resource_missing", param=param or "id")
 
 
+def no_access(account: str, key: str = "") -> ApiError:
+    """`key` is the masked one of the request."""
+    return ApiError(
+        403,
+        f"The provided key {repr(key) + ' ' if key else ''}does not have access to account '{account}' (or that "
+        "account does not exist). Application access may have been revoked.",
+        code="account_invalid",
+    )
+
+
 def unknown_parameter(name: str) -> ApiError:
     return ApiError(400, f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
 

@@ -12,7 +12,7 @@ from dagster_project.simulator.engine.payouts import balance_object
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http import expand, filters, lists, mutations
-from dagster_project.simulator.http.api_errors import missing, unknown_parameter
+from dagster_project.simulator.http.api_errors import missing, no_access, unknown_parameter
 from dagster_project.simulator.http.endpoints import Listing, Router, listings
 from dagster_project.simulator.http.forms import Params
 from dagster_project.simulator.http.visibility import Visibility
@@ -103,6 +103,14 @@ def _one_of(listing: Listing) -> Callable[[Account, Call], bytes]:
         found = next(filter(None, (account.store.get(id, kind) for kind in listing.kinds)), None)
         if found is not None and id in account.reading.hidden(account.id, found["object"]):
             raise missing(listing.kind, id)
+        if listing.kind == "account":
+            found = account.world.platform.store.get(id, "account")
+            if (
+                found is None
+                or found.get("deleted")
+                or (account.world is not account.world.platform and id != account.id)
+            ):
+                raise no_access(id)
         if found is None or (found.get("deleted") and listing.kind != "customer"):
             raise missing(listing.kind, id)
         if listing.parent == "customer" and found.get("customer") != call.ids[0]:

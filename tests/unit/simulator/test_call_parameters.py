@@ -47,6 +47,8 @@ def _classes() -> dict[str, dict[str, str]]:
     """Class of parameters, or of a hash inside one -> parameter -> its annotation."""
     found: dict[str, dict[str, str]] = {}
     for file in (SDK / "params").rglob("_*_params.py"):
+        if "v2" in file.parts:  # has parameters of the same name
+            continue
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 found[node.name] = {
