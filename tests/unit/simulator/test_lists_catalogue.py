@@ -135,7 +135,10 @@ def test_a_list_answers_with_stripes_envelope_and_its_own_url(business_to_read, 
         assert (status, refused["error"]["param"]) == (400, listing.required[0])
 
 
-@pytest.mark.parametrize("path", sorted(f"{row.path}/x_1" for row in listings().values() if row.retrieve))
+_RETRIEVED = sorted(f"{row.path}/x_1" for row in listings().values() if row.retrieve and row.name != "accounts")
+
+
+@pytest.mark.parametrize("path", _RETRIEVED)  # an account that does not exist is one without access: test_connect
 def test_an_object_that_does_not_exist_is_404(business_to_read, path):
     status, _, refused = business_to_read.raw(path.replace("{id}", "none_1"))
     assert (status, refused["error"]["code"], refused["error"]["type"]) == (
