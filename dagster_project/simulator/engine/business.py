@@ -110,6 +110,9 @@ class Saas:
     payout_fails = 0.004
     payout_late = 0.0  # of payouts arrive two days later than announced
     topup_fails = 0.0
+    reserve: tuple[float, int] | None = (
+        None  # the share of each day's payments that Stripe holds back, for how many days
+    )
     instant_payout_fee = (0.015, 50)  # share, and the least in minor units
     billing_fee = {"usd": 4500, "eur": 3200, "jpy": 5200}  # Stripe's own monthly fee
     fees_elsewhere = (0.029, 30)  # for a currency without a row in `fees`: the fixed part in US cents

@@ -90,14 +90,16 @@ def _start_days(platform: World) -> None:
         platform.later((platform.now // DAY + 1) * DAY + HOUR // 4, ACTIONS["day_ends"])
 
 
-def becomes_available(world: World) -> None:
-    """What is due turns from pending to available. Stripe announces no change of a balance transaction."""
+def becomes_available(world: World) -> list[Object]:
+    """Turn what is due from pending to available; these rows. Stripe announces no change of a balance transaction."""
+    rows = []
     while world.pending and world.pending[0][0] <= world.now:
         _, id, net, currency = heapq.heappop(world.pending)
-        world.change(world.the(id, "balance_transaction"), None, status="available")
+        rows.append(world.change(world.the(id, "balance_transaction"), None, status="available"))
         world.balance[currency]["pending"] -= net
         world.balance[currency]["available"] += net
         world.unpaid.setdefault(currency, []).append([id, net])
+    return rows
 
 
 def available(world: World, currency: str) -> int:

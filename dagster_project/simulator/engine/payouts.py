@@ -10,7 +10,7 @@ from calendar import monthrange
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster_project.simulator.engine import settlement
+from dagster_project.simulator.engine import reserves, settlement
 from dagster_project.simulator.engine.business import DAY, HOUR
 from dagster_project.simulator.engine.ledger import balance_object, becomes_available, book
 from dagster_project.simulator.engine.world import Object, World, action
@@ -40,9 +40,10 @@ def day_ends(world: World) -> None:
         return
     world.meta["day_ended"] = today
     for each in world.accounts():
-        becomes_available(each)
+        reserves.hold_share(each, becomes_available(each))
         if each.unpaid:
             _pay_out_what_is_due(each)
+    reserves.reserve_for_accounts(world)
     world.later(world.now + DAY, day_ends)
 
 

@@ -364,3 +364,27 @@ def test_a_restricted_key_stays_restricted_on_connected_accounts(platform: Simul
     client = platform.client("rk_simulator")
     assert refused(lambda: client.v1.transfers.list()).http_status == 403
     assert one in str(refused(lambda: client.v1.customers.list({}, {"stripe_account": one})).user_message)
+
+
+def test_a_platform_holds_in_reserve_what_its_accounts_owe(platform: Simulator, definitions: dict[str, Any]) -> None:
+    client = platform.client()
+    liable, own = seller(platform, type="custom"), seller(platform, type="standard")
+    for one in (liable, own):
+        sent = client.v1.transfers.create({"amount": 7_000, "currency": "usd", "destination": one.id})
+        client.v1.accounts.update(one.id, {"settings": {"payouts": {"schedule": {"interval": "manual"}}}})
+        client.v1.payouts.create({"amount": 7_000, "currency": "usd"}, {"stripe_account": one.id})
+        client.v1.transfers.reversals.create(sent.id, {"amount": 4_000})
+    before = kept(platform.world)["available", "usd"]
+    client.v1.accounts.update(
+        platform.world.id_of_account, {"settings": {"payouts": {"schedule": {"interval": "manual"}}}}
+    )
+    platform.control("advance", {"days": 1})
+    assert kept(platform.world)["available", "usd"] == before - 4_000
+    assert [row.amount for row in client.v1.balance.retrieve().connect_reserved] == [4_000]
+    row = client.v1.balance_transactions.list({"type": "reserve_transaction"}).data[0]
+    assert (row.net, row.reporting_category) == (-4_000, "connect_reserved_funds")
+    client.v1.transfers.create({"amount": 5_000, "currency": "usd", "destination": liable.id})
+    platform.control("advance", {"days": 1})
+    assert [row.amount for row in client.v1.balance.retrieve().connect_reserved] == [0]
+    assert kept(platform.world)["available", "usd"] == before - 5_000
+    check(platform.world, definitions)

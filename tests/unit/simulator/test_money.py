@@ -14,7 +14,7 @@ from dagster_project.simulator.engine import accounts, business, settlement
 from dagster_project.simulator.engine.ledger import book
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
-from tests.unit.simulator.money import kept, summed
+from tests.unit.simulator.money import batches, kept, summed
 
 NOW = 1_794_744_000
 DECIMALS = {"jpy": 0, "krw": 0, "kwd": 3}
@@ -98,3 +98,17 @@ def test_a_separate_conversion_fee_is_a_row_of_its_own(world: World, monkeypatch
 def test_a_bank_debit_costs_what_bank_debits_cost(world: World) -> None:
     row = book(world, "charge", "charge", "ch_1", 100_000, "eur", processing="sepa_debit")
     assert [part["amount"] for part in row["fee_details"]] == [35, 8]
+
+
+def test_a_rolling_reserve_holds_a_share_back_and_returns_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Taxed, "reserve", (0.1, 30))
+    day = NOW // business.DAY * business.DAY
+    taken = book(world, "charge", "charge", "ch_1", 10_000, "eur", available_on=day + business.DAY)
+    world.advance(day + business.DAY + business.HOUR)
+    held = [row for row in world.store.all("balance_transaction") if row["type"] == "reserve_hold"]
+    assert [(row["net"], row["reporting_category"]) for row in held] == [(-taken["net"] // 10, "risk_reserved_funds")]
+    assert [row["amount"] for row in world.store.all("payout")] == [taken["net"] * 9 // 10]
+    world.advance(day + 33 * business.DAY)
+    assert world.store.all("payout")[-1]["amount"] == taken["net"] // 10
+    assert batches(world) == {row["id"]: row["amount"] for row in world.store.all("payout")}
+    assert not summed(world) and not kept(world)
