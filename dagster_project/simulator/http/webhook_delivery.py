@@ -232,12 +232,12 @@ class Deliverer:
             " where event = ? group by endpoint",
             row.endpoint, row.event,
         )  # fmt: skip
-        first = any(once for once, mine in states if mine)
-        for world in self._world.accounts():
-            event = world.store.get(row.event, "event")
-            if event and first:
+        if any(once for once, mine in states if mine):
+            account = msgspec.json.decode(row.body).get("account")
+            store = (self._world.within(account) if account else self._world).store
+            if (event := store.get(row.event, "event")) is not None:
                 event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
-                world.store.save(event)
+                store.save(event)
         missing = self._sql(
             "select 1 from delivery where event = ? group by endpoint having max(state = 'delivered') = 0"
             " and max(tries != '[]') = 1",
