@@ -229,6 +229,7 @@ def _date(option: str, text: str | None) -> int | None:
 @click.option("--rate-limit", type=click.IntRange(1), help="Requests per second in all; default: none.")
 @click.option("--latency-ms", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--faults", multiple=True, metavar="NAME=VALUE|JSON", help="Trouble, e.g. error_rate=0.01; repeatable.")
+@click.option("--api-version", metavar="VERSION", help="The account's, for its events, e.g. 2022-11-15; default: newest.")
 @click.option("--reset", is_flag=True, help="Forget the business and make it anew.")
 @click.pass_context
 def simulator(
@@ -242,6 +243,7 @@ def simulator(
     rate_limit: int | None,
     latency_ms: int,
     faults: tuple[str, ...],
+    api_version: str | None,
     reset: bool,
 ) -> int:
     """Serve the local Stripe in the foreground."""
@@ -263,6 +265,7 @@ def simulator(
         rate_limit=rate_limit,
         latency_ms=latency_ms,
         faults=faults,
+        api_version=api_version,
         reset=reset,
     )
     return 0

@@ -24,6 +24,7 @@ from dagster_project.errors import LedgerlineError, PortInUse, UsageError
 from dagster_project.simulator.engine import scenarios
 from dagster_project.simulator.engine.seed import make
 from dagster_project.simulator.engine.store import FORMAT, Store
+from dagster_project.simulator.engine.versions import VERSIONS
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http import control
 from dagster_project.simulator.http.api import Api
@@ -70,16 +71,20 @@ def serve(
     rate_limit: float | None = None,
     latency_ms: float = 0,
     faults: Sequence[str] = (),
+    api_version: str | None = None,
     reset: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Port 0 takes a free one; it is written to <data_dir>/simulator/server.json.
 
     `business` names the scenario, seed, size and months (see `scenarios`); what it leaves open is as on disk, or the
-    default. `faults` are texts as `from_texts` reads them. Raises PortInUse, UsageError for what cannot be simulated
+    default. `faults` are texts as `from_texts` reads them. `api_version` is the account's from now on, in which its events
+    are rendered; those of a new business's last 30 days, too. Raises PortInUse, UsageError for what cannot be simulated
     or when another business is on disk (without `reset`), and LedgerlineError when a simulator of this data directory
     already runs.
     """
     asked = scenarios.checked(business or {})
+    if api_version is not None and api_version not in VERSIONS:
+        raise UsageError(f"--api-version: {api_version!r} is none of {', '.join(VERSIONS)}.", "Name one of these.")
     try:
         trouble = from_mapping({"rate_limit": rate_limit, "latency_ms": latency_ms, **from_texts(faults)})
     except ApiError as error:
@@ -88,7 +93,7 @@ def serve(
     folder.mkdir(parents=True, exist_ok=True)
     with _stopping_politely(), _only_one(folder, data_dir), _listening(host, port) as listener:
         port = listener.getsockname()[1]
-        store = _prepared(folder, asked, reset=reset)
+        store = _prepared(folder, asked, api_version, reset=reset)
         about = {"data_dir": str(data_dir.resolve()), "port": port}
         record = folder / "server.json"
         try:
@@ -199,7 +204,7 @@ def port_in_use(port: int) -> PortInUse:
     )
 
 
-def _prepared(folder: Path, asked: scenarios.Parameters, *, reset: bool) -> Store:
+def _prepared(folder: Path, asked: scenarios.Parameters, api_version: str | None, *, reset: bool) -> Store:
     """The state on disk, made first when there is none or with `reset`."""
     path = folder / "state.sqlite"
     if path.exists() and not reset:
@@ -208,7 +213,10 @@ def _prepared(folder: Path, asked: scenarios.Parameters, *, reset: bool) -> Stor
                 has = scenarios.parameters_of(store.meta)
             if scenarios.differs(asked, has):
                 raise another_business(has)
-            return _opened(path)
+            store = _opened(path)
+            if api_version is not None:
+                store.meta["api_version"] = api_version
+            return store
         print("The simulator's business on disk is of another version of Ledgerline, so it is made anew.")
     parameters = scenarios.completed(asked)
     print(f"Making the simulator's business ({scenarios.in_words(parameters)}) …", flush=True)
@@ -216,6 +224,8 @@ def _prepared(folder: Path, asked: scenarios.Parameters, *, reset: bool) -> Stor
     making = folder / "making.sqlite"
     _forget(making)
     store = Store(making)
+    if api_version is not None:
+        store.meta["api_version"] = api_version
     make(World(store), parameters, progress=lambda line: print(line, flush=True))
     store.close()
     _forget(path)
@@ -273,9 +283,11 @@ def main(arguments: list[str] | None = None) -> int:
     for name, default in scenarios.DEFAULTS.items():
         parser.add_argument(f"--{name}", type=type(default))
     parser.add_argument("--faults", action="append", default=[], help="JSON or name=value")
+    parser.add_argument("--api-version")
     given = vars(parser.parse_args(arguments))
+    process = {name: given.pop(name) for name in ("data_dir", "port", "faults", "api_version")}
     try:
-        serve(given.pop("data_dir"), port=given.pop("port"), faults=given.pop("faults"), business=given)
+        serve(**process, business=given)
     except LedgerlineError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import urllib.error
@@ -12,9 +13,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from dagster_project.errors import UsageError
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.versions import PINNED, VERSIONS, Renderer, previous_attributes, restored
 from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http.server import _prepared, serve
 from dagster_project.warehouse.normalise import pinned
 
 Object = dict[str, Any]
@@ -193,3 +196,22 @@ def test_an_unknown_version_is_refused(account):
         account.control("api_version", {"api_version": "2022-11-16"})
     with refused.value as answer:
         assert answer.code == 400
+
+
+def test_a_new_business_has_its_events_in_the_version_that_it_is_made_with(tmp_path):
+    folder = tmp_path / "simulator"
+    folder.mkdir()
+    asked = {"customers": 10, "months": 1}
+    with contextlib.closing(_prepared(folder, asked, "2020-08-27", reset=False)) as store:
+        assert {event["api_version"] for event in store.all("event")} == {"2020-08-27"}
+        told = [event["data"]["object"] for event in store.all("event") if event["type"] == "charge.succeeded"]
+        assert told and all("refunds" in charge and charge["invoice"] for charge in told)
+    with contextlib.closing(_prepared(folder, asked, None, reset=False)) as store:
+        assert World(store).api_version == "2020-08-27"
+    with contextlib.closing(_prepared(folder, asked, PINNED, reset=False)) as store:
+        assert World(store).api_version == PINNED
+
+
+def test_a_version_that_is_not_simulated_cannot_be_asked_for(tmp_path):
+    with pytest.raises(UsageError, match="2019-12-03"):
+        serve(tmp_path, api_version="2019-12-03")
