@@ -229,7 +229,7 @@ def _date(option: str, text: str | None) -> int | None:
 @click.option("--rate-limit", type=click.IntRange(1), help="Requests per second in all; default: none.")
 @click.option("--latency-ms", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--faults", multiple=True, metavar="NAME=VALUE|JSON", help="Trouble, e.g. error_rate=0.01; repeatable.")
-@click.option("--api-version", metavar="VERSION", help="The account's, for its events, e.g. 2022-11-15; default: newest.")
+@click.option("--api-version", metavar="VERSION", help="The account's, e.g. 2022-11-15: how its events look.")
 @click.option("--reset", is_flag=True, help="Forget the business and make it anew.")
 @click.pass_context
 def simulator(

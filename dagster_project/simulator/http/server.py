@@ -77,10 +77,10 @@ def serve(
     """Serve until SIGINT or SIGTERM. Port 0 takes a free one; it is written to <data_dir>/simulator/server.json.
 
     `business` names the scenario, seed, size and months (see `scenarios`); what it leaves open is as on disk, or the
-    default. `faults` are texts as `from_texts` reads them. `api_version` is the account's from now on, in which its events
-    are rendered; those of a new business's last 30 days, too. Raises PortInUse, UsageError for what cannot be simulated
-    or when another business is on disk (without `reset`), and LedgerlineError when a simulator of this data directory
-    already runs.
+    default. `faults` are texts as `from_texts` reads them. `api_version` is the account's from now on, in which its
+    events are rendered; of a new business those of the last 30 days, too. Raises PortInUse, UsageError for what cannot
+    be simulated or when another business is on disk (without `reset`), and LedgerlineError when a simulator of this
+    data directory already runs.
     """
     asked = scenarios.checked(business or {})
     if api_version is not None and api_version not in VERSIONS:
