@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator.engine.discounts import coupon_expires, remove
+from dagster_project.simulator.engine.discounts import coupon_expires
 from dagster_project.simulator.engine.pricing import keep_on_request, on_request
 from dagster_project.simulator.engine.world import Object, World
-from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing, required_parameter
+from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, required_parameter
 from dagster_project.simulator.http.parameters import merged
 
 Params = dict[str, Any]
@@ -109,14 +109,6 @@ def _same(each: Object, code: str, customer: Object | None) -> bool:
         and each["code"].lower() == code.lower()
         and (each["customer"] is None or customer is None or each["customer"] == customer["id"])
     )
-
-
-def delete_subscription_discount(world: World, params: Params, subscription: Object) -> Object:
-    if not subscription["discounts"]:
-        raise missing("discount", subscription["id"])
-    discount = world.the(subscription["discounts"][-1], "discount")
-    remove(world, [*subscription["discounts"]])
-    return {**{name: value for name, value in discount.items() if name != "end"}, "deleted": True}
 
 
 def create_tax_rate(world: World, params: Params) -> Object:

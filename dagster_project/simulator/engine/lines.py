@@ -43,7 +43,9 @@ def usage_line(world: World, sub: Object, item: Object, end: int) -> Object:
     What was used during a trial is free.
     """
     recurring = item["price"]["recurring"]
-    start = after(end, recurring["interval"], -recurring["interval_count"], sub["billing_cycle_anchor"])
+    start = item["current_period_start"]
+    if start >= end:  # the next period has begun
+        start = after(end, recurring["interval"], -recurring["interval_count"], sub["billing_cycle_anchor"])
     start = max(start, sub["start_date"], item["created"])
     free = sub["trial_end"] is not None and end <= sub["trial_end"]
     used = Decimal(0)

@@ -68,7 +68,7 @@ def page(store: Store, asked: Query, at: Window, path_kind: str) -> tuple[list[b
     """(stored bodies, has_more). Raises ApiError 400 for a cursor that does not exist (any more)."""
     try:
         if len(asked.kinds) > 1 or asked.as_added:
-            return _page_of_all(everything(store, asked), at)
+            return cut(everything(store, asked), at)
         if asked.predicates:
             return _scan(store, asked, at)
         return _stored(store, asked, at)
@@ -134,7 +134,8 @@ def _scan(store: Store, asked: Query, at: Window) -> tuple[list[bytes], bool]:
             return (found[::-1] if backwards else found), False
 
 
-def _page_of_all(rows: list[bytes], at: Window) -> tuple[list[bytes], bool]:
+def cut(rows: list[bytes], at: Window) -> tuple[list[bytes], bool]:
+    """The asked page of all rows. Raises KeyError(id) for an unknown cursor."""
     cursor = at.ending_before or at.starting_after
     if cursor is None:
         return rows[: at.limit], len(rows) > at.limit

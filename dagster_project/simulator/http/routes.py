@@ -11,7 +11,7 @@ import msgspec
 from dagster_project.simulator.engine.payouts import balance_object
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
-from dagster_project.simulator.http import expand, filters, lists, mutations
+from dagster_project.simulator.http import expand, filters, lists, mutations, usage
 from dagster_project.simulator.http.api_errors import missing, no_access, unknown_parameter
 from dagster_project.simulator.http.endpoints import Listing, Router, listings
 from dagster_project.simulator.http.forms import Params
@@ -80,6 +80,9 @@ def router() -> Router[Endpoint]:
 
 
 def _list_of(listing: Listing) -> Callable[[Account, Call], bytes]:
+    if listing.kind == "billing.meter_event_summary":
+        return usage.summaries
+
     def run(account: Account, call: Call) -> bytes:
         parent = call.ids[0] if call.ids else None
         query = filters.query(account.store, listing, call.params, parent, account.failed_events)

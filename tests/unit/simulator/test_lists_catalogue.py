@@ -118,7 +118,7 @@ def test_a_list_answers_with_stripes_envelope_and_its_own_url(business_to_read, 
         path = path.replace("{id}", parent_of(business, listing.parent))
     values = {
         "customer": parent_of(business, "customer"), "subscription": parent_of(business, "subscription"),
-        "start_time": "0", "end_time": "1", "type": "performance",
+        "start_time": "0", "end_time": "60", "type": "performance",
     }  # fmt: skip
     query = "&".join(
         f"{each}[type]=account" if each == "scope" else f"{each}={values.get(each, 'x_1')}" for each in listing.required
