@@ -28,7 +28,7 @@ from dagster_project.simulator.engine.subscriptions import (
     steered,
     update,
 )
-from dagster_project.simulator.engine.world import Object, World, action
+from dagster_project.simulator.engine.world import ACTIONS, Object, World, action
 
 
 def subscribe(
@@ -71,6 +71,8 @@ def subscribe(
 def period_ends(world: World, id: str, end: int) -> None:
     """Renew, convert or end."""
     sub = world.the(id, "subscription")
+    if sub["schedule"]:
+        ACTIONS["phase_ends"](world, sub["schedule"])
     if sub["status"] not in RENEWS or period_end(sub) != end:
         return
     if sub["cancel_at"] is not None and sub["cancel_at"] <= end:

@@ -125,7 +125,8 @@ def _change_items(
         item = each.item
         if item is None:
             assert each.price is not None
-            end = _end(sub, each.price, world.now)
+            renews_now = min(old["current_period_end"] for old in sub["items"]["data"]) <= world.now
+            end = world.now if renews_now else _end(sub, each.price, world.now)
             item = add_item(world, sub, each.price, _quantity(each.price, each.quantity, 1), world.now, end)
             item.update(each.fields)
             debited.append(item)

@@ -13,7 +13,7 @@ from typing import Any
 
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
-from dagster_project.simulator.engine.world import Object, World, action, previous_attributes
+from dagster_project.simulator.engine.world import ACTIONS, Object, World, action, previous_attributes
 
 ENDED = ("canceled", "incomplete_expired")
 RENEWS = ("active", "trialing", "past_due", "unpaid")
@@ -148,6 +148,8 @@ def end_subscription(world: World, sub: Object) -> Object:
     by_caller = world.meta.get("steered", {}).pop(sub["id"], None)
     world.store.save(sub)
     world.emit("customer.subscription.deleted", sub)
+    if sub["schedule"]:
+        ACTIONS["schedule_loses_subscription"](world, sub["schedule"])
     if not by_caller and world.chance("forgotten", sub["id"]).random() < world.business.forgotten:
         world.later(world.now + 60 * b.DAY, is_forgotten, sub["customer"])
     return sub
