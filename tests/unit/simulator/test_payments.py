@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import stripe
-
 from billing_cases import DAY, NOW, misfits
 
 
