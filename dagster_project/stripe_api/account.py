@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,7 @@ from dagster_project.stripe_api.client import Page, StripeClient, connect
 from dagster_project.stripe_api.governor import Governor
 from dagster_project.stripe_api.identity import Identity, identify
 from dagster_project.stripe_api.landing import Batch, Landing
+from dagster_project.stripe_api.loading import Loader
 from dagster_project.stripe_api.reading import Sink
 from dagster_project.stripe_api.report import ObjectReport, Progress, State, SyncReport
 from dagster_project.stripe_api.standing import (
@@ -42,7 +43,6 @@ from dagster_project.stripe_api.standing import (
     unseen,
 )
 from dagster_project.warehouse.connection import Warehouse
-from dagster_project.warehouse.load import LoadResult, load
 from dagster_project.warehouse.state import Cursor, record_account, record_object_state
 
 _RELIST_PARENTS = 24 * 3600
@@ -88,16 +88,17 @@ class AccountReader:
         self.earlier = known.cursors
         self.known = Standing() if full else self._without_gaps(known)
         self.moves, self.everything = created is None, set(names) >= set(CATALOGUE)
-        asyncio.run(self._with_client(lambda client: self._first_phase(client, names, created)))
-        self._load(names)
-        with self.warehouse.connect() as con:
-            self._record_account(con)
-            wanted = self._parents(con, names)
-            payouts = unlisted_payouts(con, self.key) if {"payouts", "balance_transactions"} <= set(names) else []
-            gone = self._gone(con)
-        if wanted or payouts or gone:
-            asyncio.run(self._with_client(lambda client: self._second_phase(client, wanted, payouts, gone)))
-        self._load(names)
+        with Loader(self.warehouse, self.report, self.progress) as self.loader:
+            asyncio.run(self._with_client(lambda client: self._first_phase(client, names, created)))
+            self._load(names)
+            with self.warehouse.connect() as con:
+                self._record_account(con)
+                wanted = self._parents(con, names)
+                payouts = unlisted_payouts(con, self.key) if {"payouts", "balance_transactions"} <= set(names) else []
+                gone = self._gone(con)
+            if wanted or payouts or gone:
+                asyncio.run(self._with_client(lambda client: self._second_phase(client, wanted, payouts, gone)))
+            self._load(names)
         self._finish(names)
 
     @property
@@ -312,6 +313,7 @@ class AccountReader:
                 self.landing, row, *self.key, known=self.known.fingerprints.get(row.name, {}), sibling=self._sink
             )
             sink.on_rows = lambda rows: self._show(row.name, rows)
+            sink.on_landed = lambda: self.loader.ahead(sink)
             self.sinks[row.name] = sink
         return self.sinks[row.name]
 
@@ -368,29 +370,23 @@ class AccountReader:
     # ---- loading -------------------------------------------------------------------------------------------
     def _load(self, names: Sequence[str]) -> None:
         """Everything landed since the last call, with its cursors; events first, because history needs them."""
-        with self.warehouse.connect() as con:
-            for name in dict.fromkeys(["events", *names, *self.sinks]):
-                sink = self.sinks.get(name)
-                batches, cursor = (sink.batches if sink else []), self.cursors.pop(name, None)
-                if name == "events" and cursor is not None:
-                    mine = [batch for batch in self.waiting if (batch.account_id, batch.livemode) == self.key]
-                    batches, self.waiting = [*mine, *batches], ()
-                if name != "events" and name in self.earlier and self.states.get(name, ("ok", ""))[0] != "ok":
-                    cursor = {**self.earlier[name], "stale": True}
-                if sink:
-                    sink.batches = []
-                if not self.moves:
-                    cursor = None
-                if not batches and cursor is None:
-                    continue
-                if self.progress and batches:
-                    self.progress.start(f"load {name}", sum(batch.rows for batch in batches))
-                result = load(con, name, batches, {self.key: cursor} if cursor is not None else {})
-                count(self.report.objects.setdefault(name, ObjectReport(name)), result)
-                for child, number in result.children.items():
-                    _count_child(self.report.objects.setdefault(child, ObjectReport(child)), con, child, number)
-                if self.progress and batches:
-                    self.progress.done(f"load {name}", "")
+        self.loader.finish(list(self._landed(names)))
+
+    def _landed(self, names: Sequence[str]) -> Iterator[tuple[str, list[Batch], dict[tuple[str, bool], Cursor]]]:
+        for name in dict.fromkeys(["events", *names, *self.sinks]):
+            sink = self.sinks.get(name)
+            batches, cursor = (sink.batches if sink else []), self.cursors.pop(name, None)
+            if name == "events" and cursor is not None:
+                mine = [batch for batch in self.waiting if (batch.account_id, batch.livemode) == self.key]
+                batches, self.waiting = [*mine, *batches], ()
+            if name != "events" and name in self.earlier and self.states.get(name, ("ok", ""))[0] != "ok":
+                cursor = {**self.earlier[name], "stale": True}
+            if sink:
+                sink.batches = []
+            if not self.moves:
+                cursor = None
+            if batches or cursor is not None:
+                yield name, batches, {self.key: cursor} if cursor is not None else {}
 
     def _record_account(self, con: duckdb.DuckDBPyConnection) -> None:
         who = self.identity
@@ -444,22 +440,3 @@ def _only_without_events(known: Standing) -> Standing:
     return replace(
         known, cursors={name: cursor for name, cursor in known.cursors.items() if not CATALOGUE[name].events}
     )
-
-
-def count(row: ObjectReport, result: LoadResult) -> None:
-    """Add what a load did to an object's report."""
-    row.received += result.received
-    row.inserted += result.inserted
-    row.changed += result.changed
-    row.deleted += result.deleted
-    row.total = result.total
-    if result.changes or result.received:
-        row.state = "ok"
-
-
-def _count_child(row: ObjectReport, con: duckdb.DuckDBPyConnection, name: str, number: int) -> None:
-    row.received += number
-    row.changed += number
-    row.state = "ok"
-    found = con.execute(f"select count(*) from stripe.{name}").fetchone()
-    row.total = int(found[0]) if found else 0

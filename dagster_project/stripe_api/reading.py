@@ -47,6 +47,7 @@ class Sink:
     continued: list[tuple[StripeObject, str, str]] = field(default_factory=list)  # child, parent id, url
     sibling: Callable[[StripeObject], Sink] | None = None  # where rows of another object go
     on_rows: Callable[[int], None] = lambda rows: None  # told of every page
+    on_landed: Callable[[], None] = lambda: None  # told of every file
 
     def take(self, page: Page, source: str = "list") -> None:
         """Keep what is new of a page; remembers embedded lists that go on beyond their first page."""
@@ -94,6 +95,7 @@ class Sink:
                     api_version=API_VERSION,
                 )
             )
+            self.on_landed()
         self.lines, self.requests, self.asked_at = [], [], None
 
     def complete_list(self, parent: str, found: list[Page]) -> None:

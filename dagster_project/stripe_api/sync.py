@@ -13,9 +13,10 @@ import duckdb
 
 from dagster_project.errors import StripeAuthError, StripeError, StripeUnreachable
 from dagster_project.settings import Settings
-from dagster_project.stripe_api.account import AccountReader, count
+from dagster_project.stripe_api.account import AccountReader
 from dagster_project.stripe_api.catalog import CATALOGUE, get
 from dagster_project.stripe_api.landing import Batch, Landing
+from dagster_project.stripe_api.loading import count
 from dagster_project.stripe_api.report import ObjectReport, Progress, SyncReport
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.load import load

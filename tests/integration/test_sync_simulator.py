@@ -14,7 +14,7 @@ import stripe
 
 from dagster_project.settings import Settings
 from dagster_project.simulator import process
-from dagster_project.stripe_api import client
+from dagster_project.stripe_api import client, loading
 from dagster_project.stripe_api.audit import audit
 from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.landing import Landing
@@ -200,6 +200,36 @@ def test_trouble_on_the_way_leaves_no_hole(simulator: str, tmp_path: Path, monke
     quiet, calm = reader(simulator, tmp_path / "calm")
     sync(quiet, calm)
     assert content(warehouse) == content(calm)
+
+
+def versions(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """Every version in the history tables: id, content, and whether its time is exact; the time where it is."""
+    with warehouse.connect(read_only=True) as con:
+        return {
+            name: con.execute(
+                f"select id, _content_hash, _valid_from_is_exact, case when _valid_from_is_exact then valid_from end, "
+                f"valid_to is null from stripe.{name}_history order by all"
+            ).fetchall()
+            for name, row in CATALOGUE.items()
+            if row.history
+        }
+
+
+def test_what_is_loaded_while_the_rest_is_read_is_what_is_loaded_at_the_end(
+    lived: tuple[str, Settings, Warehouse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, at_the_end = reader(lived[0], tmp_path / "end")
+    sync(settings, at_the_end)
+    monkeypatch.setattr(loading, "AHEAD", 1)
+    settings, ahead = reader(lived[0], tmp_path / "ahead")
+    report = sync(settings, ahead)
+    assert not report.problems
+    assert content(ahead) == content(at_the_end)
+    assert versions(ahead) == versions(at_the_end)
+    assert sum(map(len, versions(ahead).values())) > 300
+    with ahead.connect(read_only=True) as con:
+        loads = con.execute("select count(*) from sync.loads").fetchone()
+    assert loads and loads[0] > 20
 
 
 def test_time_is_the_simulators(lived: tuple[str, Settings, Warehouse]) -> None:
