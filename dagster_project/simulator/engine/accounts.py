@@ -158,7 +158,6 @@ def _banks(world: World, account: Object, rows: list[Object]) -> None:
     """All bank accounts lie in the account, for its settlement; lists of them show one page at a time."""
     listed = {**account["external_accounts"], "data": rows}
     change(world, account, external_accounts=listed, payouts_enabled=bool(rows))
-    world.within(account["id"]).meta.pop("settlement", None)
 
 
 def change(world: World, account: Object, **changes: Any) -> Object:
@@ -166,7 +165,9 @@ def change(world: World, account: Object, **changes: Any) -> Object:
     previous = shapes.frozen(previous_attributes(account, changes))
     if previous:
         world.change(account, None, **changes)
-        world.within(account["id"]).emit("account.updated", account, previous)
+        there = world.within(account["id"])
+        there.meta.pop("settlement", None)  # follows from what may have changed
+        there.emit("account.updated", account, previous)
     return account
 
 

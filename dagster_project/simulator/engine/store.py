@@ -24,6 +24,7 @@ INDEXED = (
     "product", "active", "currency", "open",
 )  # fmt: skip
 COLUMNS = ("seq", "kind", "id", "created", "parent", "body", *INDEXED)
+_OWNERS = ("customer", "payout", "invoice", "charge")  # those of them with an index
 FORMAT = 2  # of the file; one of another format is made anew
 _CACHE = 40_000
 _encode = msgspec.json.Encoder().encode
@@ -91,9 +92,7 @@ class Store:
         indexes = {
             "listed": "(kind, created, seq) where gone = 0",
             "parent": "(kind, parent) where parent is not null",
-            **{
-                name: f"(kind, {name}) where {name} is not null" for name in ("customer", "payout", "invoice", "charge")
-            },
+            **{name: f"(kind, {name}) where {name} is not null" for name in _OWNERS},
         }
         return [
             f"""create table if not exists {self._table} (
@@ -243,9 +242,10 @@ class Store:
             clauses.append(f"(created, seq) {'>' if backwards else '<'} (?, ?)")
             values += place
         order = "asc" if backwards else "desc"
+        # The few rows of one owner are found by their index and sorted; else SQLite walks through all in their order.
+        by = "+created" if parent is not None or any(name in _OWNERS for name in where or ()) else "created"
         rows = self._db.execute(
-            f"select body from {self._table} where {' and '.join(clauses)}"
-            f" order by created {order}, seq {order} limit ?",
+            f"select body from {self._table} where {' and '.join(clauses)} order by {by} {order}, seq {order} limit ?",
             (*values, limit + 1),
         ).fetchall()
         bodies = [row[0] for row in rows[:limit]]

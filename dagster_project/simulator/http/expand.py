@@ -50,6 +50,11 @@ EXPANDABLE = frozenset(
     confirmation_secret data taxes schedule_details amount_paid_off_stripe
     """.split()  # noqa: SIM905
 )
+# Those that can name an object of another account: of the platform, or of one connected to it.
+ACROSS = frozenset(
+    ("account", "application_fee", "charge", "destination", "destination_payment", "destination_payment_refund",
+     "originating_transaction", "source_transfer", "source_transfer_reversal")
+)  # fmt: skip
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -116,7 +121,13 @@ def _object(store: Store, value: Any, field: str) -> Any:
         return value
     # A recurring price and its plan share one id.
     kind = "plan" if field == "plan" else "price" if field in ("price", "default_price") else None
-    return store.get(value, kind) or value
+    return store.get(value, kind) or (_in_another_account(store, value) if field in ACROSS else None) or value
+
+
+def _in_another_account(store: Store, id: str) -> Object | None:
+    root = store.root
+    others = [root, *(root.within(account) for account in root.meta.get("accounts", ()))]
+    return next((found for each in others if (found := each.get(id)) is not None), None)
 
 
 def _on_request(store: Store, owner: Object, name: str) -> Any:

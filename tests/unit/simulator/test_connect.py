@@ -199,6 +199,23 @@ def test_a_transfer_leaves_here_and_arrives_there(platform: Simulator, definitio
     check(platform.world, definitions)
 
 
+def test_what_lies_in_the_other_account_can_be_expanded(platform: Simulator) -> None:
+    client, one = platform.client(), seller(platform).id
+    sent = client.v1.transfers.create(
+        {"amount": 10_000, "currency": "usd", "destination": one, "expand": ["destination_payment", "destination"]}
+    ).to_dict()
+    assert sent["destination_payment"]["source_transfer"] == sent["id"]
+    assert sent["destination"]["object"] == "account"
+    payment = client.v1.charges.retrieve(
+        sent["destination_payment"]["id"], {"expand": ["source_transfer"]}, {"stripe_account": one}
+    )
+    assert payment.to_dict()["source_transfer"]["id"] == sent["id"]
+    payout = client.v1.payouts.create(
+        {"amount": 100, "currency": "usd", "expand": ["destination"]}, {"stripe_account": one}
+    )
+    assert payout.to_dict()["destination"]["object"] == "bank_account"
+
+
 def test_a_transfer_into_another_currency_is_converted_there(platform: Simulator, definitions: dict[str, Any]) -> None:
     client, one = platform.client(), seller(platform, "JP").id
     sent = client.v1.transfers.create({"amount": 10_000, "currency": "usd", "destination": one})
