@@ -37,6 +37,7 @@ def open_account(world: World) -> Object:
             fingerprint=f"bank{currency}",
             status="new",
             metadata={},
+            available_payout_methods=["instant", "standard"],
         )
         for currency, country in world.business.settles.items()
     ]

@@ -80,7 +80,8 @@ class Saas:
     tax_inside = False  # the price, instead of on top of it
 
     # What happens to a subscription, per renewal of a monthly one.
-    churn_by_tenure = ((3, 0.040), (12, 0.022), (10_000, 0.013))  # months of tenure below which the rate holds
+    # Months of tenure below which the rate holds.
+    churn_by_tenure: tuple[tuple[int, float], ...] = ((3, 0.040), (12, 0.022), (10_000, 0.013))
     forgotten = 0.03  # of customers who left are deleted two months later
     cancel_now = 0.30  # of those who leave; the others at the end of the period
     change_mind = 0.10  # of those who leave at the end of the period
@@ -105,11 +106,6 @@ class Saas:
     dispute = 0.0035
     dispute_inquiry = 0.12
     dispute_won = 0.38
-    dispute_partial = 0.0  # of disputes are about a part of the charge
-    dispute_again = 0.0  # of those are followed by another about the rest
-    dispute_fee_returned = False  # when a dispute is won
-    fraud_warning = 0.0  # of disputed frauds are announced by the issuer
-    debit_fails_late = 0.0  # of bank debits fail days after they had succeeded
     dispute_fee = {"usd": 1500, "eur": 2000, "jpy": 1500}
     dispute_reasons = ("fraudulent", "subscription_canceled", "product_not_received", "duplicate")
     payout_fails = 0.004
@@ -226,6 +222,35 @@ class Marketplace(Saas):
     fee_returns = 0.6  # of refunds: the platform gives its fee back
     transfer_reversed = 0.03  # of plain transfers are taken back in part
     suffixes = {**Saas.suffixes, "gbp": ("Ltd", "LLP")}
+
+
+class Chaos(Saas):
+    """The demo's business in which what is rare elsewhere happens all the time."""
+
+    arrives = "chaotic_arrives"
+    deeds = (1, 6)  # rare things that a customer does, at least and at most
+    deeds_after = (1.0, 120.0)  # days after it arrived
+    coupon = 0.6
+    trial = 0.4
+    second = 0.4
+    onboarding = 0.3
+    bill_voided = 0.3
+    churn_by_tenure = ((3, 0.08), (10_000, 0.05))
+    forgotten = 0.3
+    change_quantity = 0.10
+    change_plan = 0.06
+    card_fails = 0.18
+    retry_works = 0.35
+    first_payment_fails = 0.12
+    refund = 0.08
+    refund_fails = 0.35
+    credit = 0.2
+    dispute = 0.05
+    dispute_inquiry = 0.25
+    payout_fails = 0.12
+    payout_late = 0.2
+    topup_fails = 0.3
+    fx_fee_separate = True
 
 
 class Flat(Saas):

@@ -113,9 +113,9 @@ def collect(world: World, invoice: Object, method: str | None = None) -> bool:
     )
 
 
-def _works(world: World, invoice: Object, customer: Object, sub: Object | None, attempt: int) -> bool | None:
+def _works(world: World, invoice: Object, customer: Object, sub: Object | None, attempt: int) -> bool:
     if not by_chance(customer):
-        return None
+        return True
     luck = world.chance("collect", invoice["id"], attempt).random()
     if sub and sub["status"] == "incomplete":
         return attempt > 1 and luck < world.business.first_payment_recovers

@@ -9,11 +9,9 @@ from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine.account import open_account
 from dagster_project.simulator.engine.arrivals import day_begins, weight
 from dagster_project.simulator.engine.catalogue import make_catalogue
-from dagster_project.simulator.engine.flat import fill
 from dagster_project.simulator.engine.marketplace import invite_sellers
 from dagster_project.simulator.engine.payouts import billing_fee, day_ends
 from dagster_project.simulator.engine.rarities import rare_objects
-from dagster_project.simulator.engine.scenarios import FLAT, Parameters
 from dagster_project.simulator.engine.world import World
 
 
@@ -48,8 +46,3 @@ def seed(
     world.advance(b.CLOCK)
     world.new_events.clear()
     world.store.flush()
-
-
-def make(world: World, parameters: Parameters, progress: Callable[[str], None] = print) -> None:
-    """Fill an empty world with the business that `scenarios.completed` has named."""
-    (fill if parameters["scenario"] == FLAT else seed)(world, **parameters, progress=progress)

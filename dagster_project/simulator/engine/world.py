@@ -154,8 +154,8 @@ class World:
         """
         if to < self.store.now:
             raise ValueError("the clock only moves forward")
-        due = self._due(None)
-        while due and due[0][0] <= to:
+        # Asked for anew each time: an action that is taken back in part leaves another list behind.
+        while (due := self._due(None)) and due[0][0] <= to:
             at, _, name, arguments, account = heapq.heappop(due)
             self.store.now = max(self.store.now, at)
             ACTIONS[name](self.within(account) if account else self, *arguments)

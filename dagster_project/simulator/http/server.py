@@ -22,10 +22,10 @@ from starlette.applications import Starlette
 
 from dagster_project.errors import LedgerlineError, PortInUse, UsageError
 from dagster_project.simulator.engine import scenarios
-from dagster_project.simulator.engine.seed import make
 from dagster_project.simulator.engine.store import FORMAT, Store
 from dagster_project.simulator.engine.versions import VERSIONS
 from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.history import make
 from dagster_project.simulator.http import control
 from dagster_project.simulator.http.api import Api
 from dagster_project.simulator.http.api_errors import ApiError

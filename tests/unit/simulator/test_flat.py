@@ -12,9 +12,9 @@ import pytest
 
 from dagster_project.simulator.engine import business
 from dagster_project.simulator.engine.payouts import balance_object
-from dagster_project.simulator.engine.seed import make
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.history import make
 from tests.unit.simulator.conftest import Simulator
 
 OBJECTS = 20_000

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from dagster_project.simulator.engine import business
-from dagster_project.simulator.engine.seed import make
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.history import make
 from tests.unit.simulator.ties import Books, findings, read, ties
 
 SIZES: dict[str, dict[str, Any]] = {"flat": {"objects": 4000}}

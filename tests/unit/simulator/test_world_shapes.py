@@ -13,9 +13,10 @@ from jsonschema import Draft202012Validator
 
 from dagster_project.simulator.engine import business
 from dagster_project.simulator.engine.payouts import balance_object
-from dagster_project.simulator.engine.seed import make, seed
+from dagster_project.simulator.engine.seed import seed
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.history import make
 
 _DEFAULT = Path(__file__).parents[3] / "../shared/reference/stripe/schemas.json"
 _DEFINITIONS = {"external_account": "bank_account"}  # kinds that are named otherwise than their objects

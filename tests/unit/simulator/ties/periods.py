@@ -17,16 +17,19 @@ _RUNNING = ("active", "past_due", "trialing")
 
 def findings(books: Books) -> Iterator[str]:
     billed: dict[str, list[Object]] = defaultdict(list)
+    renewals: set[str] = set()
     for invoice in books.all("invoice"):
         for line in reversed(books.children["line_item"][invoice["id"]]):
             details = line["parent"]["subscription_item_details"]
             if details and not details["proration"]:
                 billed[details["subscription_item"]].append(line)
+                if invoice["billing_reason"] == "subscription_cycle":
+                    renewals.add(line["id"])
                 yield from _cost(books, invoice, line)
     for sub in books.all("subscription"):
         yield from _periods(books, sub)
         for item in sub["items"]["data"]:
-            yield from _billed(sub, item, billed.get(item["id"], []))
+            yield from _billed(sub, item, billed.get(item["id"], []), renewals)
 
 
 def edge(anchor: int, interval: str, count: int) -> int:
@@ -70,12 +73,13 @@ def _periods(books: Books, sub: Object) -> Iterator[str]:
             yield f"{item['id']}: its period is not one interval long"
 
 
-def _billed(sub: Object, item: Object, lines: list[Object]) -> Iterator[str]:
-    """Renewals follow each other without a gap, from the moment that the anchor rules."""
+def _billed(sub: Object, item: Object, lines: list[Object], renewals: set[str]) -> Iterator[str]:
+    """A renewal begins where the period before it ended; what a new anchor, a pause or a trial begins is none."""
     lines = sorted(lines, key=lambda line: (line["period"]["start"], line["period"]["end"]))
     metered = item["price"]["recurring"]["usage_type"] == "metered"
     for before, after in pairwise(lines):
-        if before["period"]["end"] != after["period"]["start"] and not _restarted(sub, before, after):
+        begins = after["period"]["start"]
+        if before["period"]["end"] != begins and after["id"] in renewals and begins != sub["trial_end"]:
             yield f"{after['id']}: does not begin where {before['id']} ended, at {before['period']['end']}"
     anchor, recurring = sub["billing_cycle_anchor"], item["price"]["recurring"]
     for line in lines:
@@ -88,17 +92,16 @@ def _billed(sub: Object, item: Object, lines: list[Object]) -> Iterator[str]:
             yield f"{item['id']}: its current period was not billed"
 
 
-def _restarted(sub: Object, before: Object, after: Object) -> bool:
-    """A new anchor or the end of a pause begins a new row of periods."""
-    return before["period"]["end"] > after["period"]["start"] == sub["billing_cycle_anchor"]
-
-
 def _cost(books: Books, invoice: Object, line: Object) -> Iterator[str]:
     price = books.the("price", line["pricing"]["price_details"]["price"])
     details = line["parent"]["subscription_item_details"]
     sub = books.find("subscription", details["subscription"])
     start, end = line["period"]["start"], line["period"]["end"]
-    free = sub is not None and sub["trial_end"] is not None and end <= sub["trial_end"]
+    tried = sub is not None and sub["trial_end"] is not None
+    # Of an earlier trial of the same subscription only the description is left.
+    free = tried and (
+        sub["trial_start"] <= start < end <= sub["trial_end"] or str(line["description"]).startswith("Trial period")
+    )
     quantity = Decimal(line["quantity_decimal"] or line["quantity"] or 0)
     if price["recurring"]["usage_type"] == "metered" and not free:
         used = [value for at, value in books.usage.get((price["recurring"]["meter"], invoice["customer"]), [])
