@@ -142,6 +142,10 @@ class World:
         account = "" if self is self.platform else self.id_of_account
         heapq.heappush(heap, [int(at), self.platform.number("due"), what.__name__, list(arguments), account])
 
+    def due(self) -> list[list[Any]]:
+        """The heap of [at, number, action, arguments, account] of the clock that rules now."""
+        return self._due(self.clock)
+
     def _due(self, clock: str | None) -> list[list[Any]]:
         """What is due when: on the account's clock of the whole platform, on a test clock of itself."""
         due: list[list[Any]] = self.meta["clocks"][clock]["due"] if clock else self.platform.meta.setdefault("due", [])
