@@ -24,6 +24,8 @@ class Faults:
     rate_limit: float | None = None
     endpoint_rate_limit: float | None = None
     endpoint_rate_limits: dict[str, float] = field(default_factory=dict)
+    # Of all searches together; Stripe allows 20.
+    search_rate_limit: float | None = None
     # Requests that are being answered at the same time.
     concurrency_limit: int | None = None
     endpoint_concurrency_limit: int | None = None

@@ -42,6 +42,8 @@ class Limiter:
     def check(self, faults: Faults, endpoint: str) -> None:
         """Raises ApiError 429 with the reason that Stripe gives when too many came within a second."""
         own = faults.endpoint_rate_limits.get(endpoint, faults.endpoint_rate_limit)
+        if own is None and endpoint.endswith("/search"):
+            own, endpoint = faults.search_rate_limit, "search"
         now = time.monotonic()
         if faults.rate_limit is not None and not self._take("", faults.rate_limit, now):
             raise limited("global-rate")

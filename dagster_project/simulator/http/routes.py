@@ -11,7 +11,7 @@ import msgspec
 from dagster_project.simulator.engine.payouts import balance_object
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
-from dagster_project.simulator.http import expand, filters, lists, mutations, usage
+from dagster_project.simulator.http import expand, filters, lists, mutations, search, usage
 from dagster_project.simulator.http.api_errors import missing, no_access, unknown_parameter
 from dagster_project.simulator.http.endpoints import Listing, Router, listings
 from dagster_project.simulator.http.forms import Params
@@ -72,6 +72,8 @@ def router() -> Router[Endpoint]:
         made.add("GET", listing.path, Endpoint(listing.name, listing.kind, _list_of(listing)))
         if listing.retrieve:
             made.add("GET", f"{listing.path}/{{id}}", Endpoint(listing.name, listing.kind, _one_of(listing)))
+    for name in search.searchable():
+        made.add("GET", f"/v1/{name}/search", Endpoint(name, listings()[name].kind, _search_of(name)))
     made.add("GET", "/v1/account", Endpoint("accounts", "account", _own_account))
     made.add("GET", "/v1/balance", Endpoint("balance", "balance", _balance))
     for mutation in mutations.mutations():
@@ -119,6 +121,14 @@ def _one_of(listing: Listing) -> Callable[[Account, Call], bytes]:
         if listing.parent == "customer" and found.get("customer") != call.ids[0]:
             raise missing(listing.kind, id)
         return _shown(account, found, call.params)
+
+    return run
+
+
+def _search_of(name: str) -> Callable[[Account, Call], bytes]:
+    def run(account: Account, call: Call) -> bytes:
+        hidden = account.searching.hidden(account.id, listings()[name].kind)
+        return _encode(search.found(account.store, name, call.params, hidden))
 
     return run
 
