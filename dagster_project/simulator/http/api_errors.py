@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+_LONGEST = 2_000
 DOCS = "https://docs.stripe.com/error-codes"
 
 
@@ -25,6 +26,8 @@ class ApiError(Exception):
         **more: Any,
     ) -> None:
         super().__init__(message)
+        if len(message) > _LONGEST:  # what was sent is repeated, but not to any length
+            message = f"{message[:_LONGEST]}…"
         self.status = status
         self.headers = headers or {}
         self.error: dict[str, Any] = {"message": message, "type": type, **more}
@@ -32,7 +35,7 @@ class ApiError(Exception):
             self.error["code"] = code
             self.error["doc_url"] = f"{DOCS}#{code.replace('_', '-')}"
         if param:
-            self.error["param"] = param
+            self.error["param"] = param[:_LONGEST]
 
     def body(self) -> bytes:
         return msgspec.json.encode({"error": self.error})
