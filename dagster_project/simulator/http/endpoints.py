@@ -59,24 +59,29 @@ def _listing(name: str, row: Mapping[str, Any]) -> Listing:
     )
 
 
+# Segments to what follows them. The marks are no strings, because any string can be a segment that a client sends.
+_Node = dict[Any, Any]
+_ANY, _HERE = object(), object()
+
+
 class Router(Generic[Handler]):
     """Paths with `{id}` segments to handlers. Fixed segments win over `{id}`."""
 
     def __init__(self) -> None:
-        self._root: dict[str, Any] = {}
+        self._root: _Node = {}
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         node = self._root
         for segment in path.strip("/").split("/"):
-            node = node.setdefault("{}" if segment.startswith("{") else segment, {})
-        node.setdefault("", {})[method] = (path, handler)
+            node = node.setdefault(_ANY if segment.startswith("{") else segment, {})
+        node.setdefault(_HERE, {})[method] = (path, handler)
 
     def handlers(self) -> Iterator[Handler]:
         nodes = [self._root]
         while nodes:
             node = nodes.pop()
-            nodes += [child for segment, child in node.items() if segment]
-            yield from (handler for _, handler in node.get("", {}).values())
+            nodes += [child for segment, child in node.items() if segment is not _HERE]
+            yield from (handler for _, handler in node.get(_HERE, {}).values())
 
     def find(self, method: str, path: str) -> tuple[str, Handler, list[str]] | None:
         """(pattern, handler, the ids in the path), or None. `path` is as sent: an encoded slash belongs to an id."""
@@ -88,14 +93,14 @@ class Router(Generic[Handler]):
         return pattern, handler, found[1]
 
 
-def _walk(node: dict[str, Any], segments: list[str], ids: list[str]) -> tuple[dict[str, Any], list[str]] | None:
+def _walk(node: _Node, segments: list[str], ids: list[str]) -> tuple[dict[str, Any], list[str]] | None:
     if not segments:
-        return (node[""], ids) if "" in node else None
+        return (node[_HERE], ids) if _HERE in node else None
     first, rest = segments[0], segments[1:]
-    if first and first in node:
+    if first in node:
         found = _walk(node[first], rest, ids)
         if found is not None:
             return found
-    if first and "{}" in node:
-        return _walk(node["{}"], rest, [*ids, first])
+    if first and _ANY in node:
+        return _walk(node[_ANY], rest, [*ids, first])
     return None
