@@ -9,7 +9,7 @@ from dagster_project.simulator.calls.invoice_items import editable
 from dagster_project.simulator.engine import collection, invoice_payments, invoices
 from dagster_project.simulator.engine import invoice_items as items
 from dagster_project.simulator.engine.business import DAY, HOUR
-from dagster_project.simulator.engine.discounts import given
+from dagster_project.simulator.engine.discounts import given, spend
 from dagster_project.simulator.engine.lines import lines_of
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing, required_parameter
@@ -47,6 +47,7 @@ def create(world: World, params: Params) -> Object:
     due = fields.pop("due_date", None)
     fields["automatically_finalizes_at"] = _finalizes(world, fields)
     invoice = invoices.one_off(world, customer, waiting, due=due, currency=currency, **fields)
+    spend(world, lines_of(world, invoice))
     if params.get("discounts"):
         invoices.add_up(world, invoice, discounts=_discounts(world, params, invoice))
     _plan(world, invoice)
@@ -225,6 +226,12 @@ def remove_lines(world: World, params: Params, invoice: Object) -> Object:
             items.delete_item(world, item)
         else:
             items.take_off_draft(world, item)
+    return _with_metadata(world, params, invoice)
+
+
+def update_lines(world: World, params: Params, invoice: Object) -> Object:
+    for row in params["lines"]:
+        update_line(world, {name: value for name, value in row.items() if name != "id"}, invoice, row["id"])
     return _with_metadata(world, params, invoice)
 
 

@@ -179,6 +179,7 @@ def take_off(world: World, invoice: Object, lines: list[Object]) -> dict[str, in
     """
     for line in lines:
         line["discount_amounts"] = []
+        line["pretax_credit_amounts"] = []
     total: dict[str, int] = {}
     for line in lines:
         for id in line["discounts"]:
@@ -201,6 +202,7 @@ def _take(world: World, id: str, lines: list[Object], currency: str, total: dict
         amounts = split(_amount_off(world, coupon, currency), [_left(line) for line in eligible])
     for line, amount in zip(eligible, amounts, strict=True):
         line["discount_amounts"].append({"amount": amount, "discount": id})
+        line["pretax_credit_amounts"].append({"amount": amount, "discount": id, "type": "discount"})
     total[id] = total.get(id, 0) + sum(amounts)
 
 

@@ -14,7 +14,7 @@ from dagster_project.simulator.engine.credit import credit, payment_id
 from dagster_project.simulator.engine.payments import intent
 from dagster_project.simulator.engine.pricing import keep_on_request, on_request
 from dagster_project.simulator.engine.subscriptions import update
-from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.engine.world import Object, World, action
 
 _TEXTS = {"subscription_cycle": "Subscription update", "manual": "Invoice"}
 
@@ -133,6 +133,14 @@ def paid_elsewhere(world: World, invoice: Object) -> None:
     keep_on_request(world, "invoice", invoice["id"], amount_paid_off_stripe=kept + amount)
     cancel_open(world, invoice, "abandoned")
     settle(world, invoice, out_of_band=True, amount_paid=invoice["amount_paid"] + amount)
+
+
+@action
+def nothing_is_left(world: World, id: str) -> None:
+    """A credit note has taken away all that was to be paid."""
+    invoice = world.the(id, "invoice")
+    cancel_open(world, invoice, "abandoned")
+    settle(world, invoice, out_of_band=True)
 
 
 def cancel_open(world: World, invoice: Object, reason: str) -> None:

@@ -60,10 +60,13 @@ def create(
     **fields: Any,
 ) -> Object:  # fmt: skip
     """A draft invoice with its lines, added up and announced."""
+    seller = world.store.get(world.id_of_account, "account") or {"country": "US", "business_profile": None}
     made: Object = {
-        "customer": customer["id"], "currency": currency, "billing_reason": reason, "account_country": "US",
-        "account_name": "Ledgerline Demo", "customer_email": customer["email"], "customer_name": customer["name"],
-        "customer_address": customer["address"], "customer_phone": customer["phone"], "customer_shipping": None,
+        "customer": customer["id"], "currency": currency, "billing_reason": reason,
+        "account_country": seller["country"], "account_name": (seller["business_profile"] or {}).get("name"),
+        "customer_email": customer["email"], "customer_name": customer["name"],
+        "customer_address": customer["address"], "customer_phone": customer["phone"],
+        "customer_shipping": customer.get("shipping"),
         "customer_tax_exempt": customer["tax_exempt"], "customer_tax_ids": [], "period_start": world.now,
         "period_end": world.now, "discounts": [], "starting_balance": customer["balance"],
         "total_discount_amounts": [], "total_pretax_credit_amounts": [], "total_taxes": [], "parent": parent,
@@ -146,6 +149,9 @@ def _sums(world: World, invoice: Object, lines: list[Object]) -> Object:
         "total_excluding_tax": total - sum(row["amount"] for row in rows), "total_taxes": summed(rows),
         "amount_due": max(total, 0), "amount_remaining": max(total, 0),
         "total_discount_amounts": [{"amount": amount, "discount": id} for id, amount in discounted.items()],
+        "total_pretax_credit_amounts": [
+            {"amount": amount, "discount": id, "type": "discount"} for id, amount in discounted.items()
+        ],
     }  # fmt: skip
 
 

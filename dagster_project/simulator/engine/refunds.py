@@ -6,7 +6,7 @@ from typing import Any
 
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
-from dagster_project.simulator.engine.credit import credit_note_for_refund
+from dagster_project.simulator.engine.credit_notes import credit_note_for_refund
 from dagster_project.simulator.engine.payouts import book
 from dagster_project.simulator.engine.world import Object, World, action
 

@@ -32,7 +32,7 @@ INCLUDABLE: dict[tuple[str, str], tuple[str, tuple[str, ...], str | None]] = {
     ("account", "external_accounts"): ("/v1/accounts/{id}/external_accounts", ("external_account",), None),
 }
 # Fields that are kept beside their object, and absent unless expanded.
-ON_REQUEST = frozenset(("tiers", "currency_options", "applies_to", "amount_paid_off_stripe"))
+ON_REQUEST = frozenset(("tiers", "currency_options", "applies_to", "amount_paid_off_stripe", "confirmation_secret"))
 # Fields that Stripe expands, by their last name; any other one is refused as Stripe refuses it.
 EXPANDABLE = frozenset(
     """
@@ -131,6 +131,9 @@ def _in_another_account(store: Store, id: str) -> Object | None:
 
 
 def _on_request(store: Store, owner: Object, name: str) -> Any:
+    if name == "confirmation_secret":
+        payment = store.get(store.meta.get("intents", {}).get(owner.get("id"), ""), "payment_intent")
+        return payment and {"client_secret": payment["client_secret"], "type": "payment_intent"}
     kind = "price" if owner.get("object") == "plan" else owner.get("object")  # they share their tiers
     return store.meta.get("on_request", {}).get(f"{kind} {owner.get('id')}", {}).get(name)
 

@@ -112,6 +112,12 @@ def test_a_draft_changes_with_its_items(account):
         invoice.id, {"lines": [{"id": now.lines.data[1].id, "behavior": "unassign"}]}
     )
     assert (removed.total, len(removed.lines.data)) == (930, 2) and not misfits(removed)
+    last = removed.lines.data[1].id
+    both = client.v1.invoices.update_lines(
+        invoice.id,
+        {"lines": [{"id": line.id, "amount": 800}, {"id": last, "amount": 9}], "invoice_metadata": {"a": "b"}},
+    )
+    assert (both.total, both.metadata.to_dict()) == (809, {"a": "b"})
     assert [each.amount for each in client.v1.invoice_items.list({"pending": True}).data] == [7]
     client.v1.invoices.finalize_invoice(invoice.id)
     for change in (
@@ -123,7 +129,8 @@ def test_a_draft_changes_with_its_items(account):
         with pytest.raises(stripe.InvalidRequestError) as refused:
             change()
         assert refused.value.code == "invoice_not_editable"
-    assert client.v1.invoices.update(invoice.id, {"metadata": {"late": "1"}}).metadata.to_dict() == {"late": "1"}
+    late = client.v1.invoices.update(invoice.id, {"metadata": {"late": "1", "a": ""}})
+    assert late.metadata.to_dict() == {"late": "1"}
 
 
 def test_every_change_of_a_draft_is_told_exactly(account):
