@@ -98,6 +98,8 @@ def collect(world: World, invoice: Object, method: str | None = None) -> bool:
     sub, attempt = subscription_of(world, invoice), invoice["attempt_count"] + 1
     customer = world.the(invoice["customer"], "customer")
     payment = default_payment(world, invoice, method)
+    if payment["status"] == "processing":
+        return False
     if payment["payment_method"] is None:
         return _not_paid(world, invoice, sub, attempt, "invoice.payment_failed")
     charge(world, payment, customer, works=_works(world, invoice, customer, sub, attempt))
@@ -127,14 +129,14 @@ def _works(world: World, invoice: Object, customer: Object, sub: Object | None, 
 def _not_paid(world: World, invoice: Object, sub: Object | None, attempt: int, event: str) -> bool:
     """Plan the next attempt of an invoice that was not paid; always False."""
     if sub and sub["status"] == "incomplete":
-        world.change(invoice, event, attempt_count=attempt, attempted=True)
+        _attempted(world, invoice, event, attempt, None)
         following, settles = (world.now + 5 * b.HOUR, retry) if attempt == 1 else (world.now + 18 * b.HOUR, void)
         world.later(following, settles, invoice["id"])
         return False
     retries = world.business.retry_days
     collected = invoice["auto_advance"] and invoice["collection_method"] == "charge_automatically"
     again = world.now + retries[attempt - 1] * b.DAY if collected and attempt <= len(retries) else None
-    world.change(invoice, event, next_payment_attempt=again, attempt_count=attempt, attempted=True)
+    _attempted(world, invoice, event, attempt, again)
     if again is not None:
         if sub and sub["status"] == "active":
             update(world, sub, status="past_due")
@@ -142,6 +144,15 @@ def _not_paid(world: World, invoice: Object, sub: Object | None, attempt: int, e
     elif collected:
         _give_up(world, invoice, sub)
     return False
+
+
+def _attempted(world: World, invoice: Object, event: str, attempt: int, again: int | None) -> None:
+    """Tell of an attempt that failed, also when it was under way before and the invoice stays as it is."""
+    changes: Object = {"next_payment_attempt": again, "attempt_count": attempt, "attempted": True}
+    if all(invoice[name] == value for name, value in changes.items()):
+        world.emit(event, invoice)
+    else:
+        world.change(invoice, event, **changes)
 
 
 @action

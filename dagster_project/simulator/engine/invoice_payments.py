@@ -46,7 +46,8 @@ def default_payment(world: World, invoice: Object, method: str | None = None) ->
             row = world.the(payment_id(payment["id"]), "invoice_payment")
             world.change(row, None, amount_requested=left)
         if method is not None:
-            world.change(payment, None, payment_method=method, amount=left)
+            kind = world.the(method, "payment_method")["type"]
+            world.change(payment, None, payment_method=method, amount=left, payment_method_types=[kind])
         return payment
     customer = world.the(invoice["customer"], "customer")
     text = _TEXTS.get(invoice["billing_reason"], "Subscription creation")
