@@ -106,6 +106,11 @@ class Saas:
     dispute = 0.0035
     dispute_inquiry = 0.12
     dispute_won = 0.38
+    dispute_partial = 0.0  # of disputes are about a part of the charge
+    dispute_again = 0.0  # of those are followed by another about the rest
+    dispute_fee_returned = False  # when a dispute is won
+    fraud_warning = 0.0  # of disputed frauds are announced by the issuer
+    debit_fails_late = 0.0  # of bank debits fail days after they had succeeded
     dispute_fee = {"usd": 1500, "eur": 2000, "jpy": 1500}
     dispute_reasons = ("fraudulent", "subscription_canceled", "product_not_received", "duplicate")
     payout_fails = 0.004

@@ -115,9 +115,9 @@ def collect(world: World, invoice: Object, method: str | None = None) -> bool:
     )
 
 
-def _works(world: World, invoice: Object, customer: Object, sub: Object | None, attempt: int) -> bool:
+def _works(world: World, invoice: Object, customer: Object, sub: Object | None, attempt: int) -> bool | None:
     if not by_chance(customer):
-        return True
+        return None
     luck = world.chance("collect", invoice["id"], attempt).random()
     if sub and sub["status"] == "incomplete":
         return attempt > 1 and luck < world.business.first_payment_recovers

@@ -35,7 +35,7 @@ def route(
 
 def fields_of(world: World, intent: Object) -> Object:
     """What a charge takes over from its payment intent."""
-    data = intent["transfer_data"]
+    data = intent.get("transfer_data")
     return {
         "application": intent["application"],
         "application_fee_amount": intent["application_fee_amount"],

@@ -51,7 +51,7 @@ def default_payment(world: World, invoice: Object, method: str | None = None) ->
         return payment
     customer = world.the(invoice["customer"], "customer")
     text = _TEXTS.get(invoice["billing_reason"], "Subscription creation")
-    payment = intent(world, customer, left, invoice["currency"], method, text)  # type: ignore[arg-type]
+    payment = intent(world, customer, left, invoice["currency"], method, text)
     if method is None:
         payment["status"] = "requires_payment_method"
         world.store.save(payment)

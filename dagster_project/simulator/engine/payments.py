@@ -1,87 +1,156 @@
-"""Taking money: payment intents and charges."""
+"""Payment intents: from the wish for money to its arrival.
+
+Statuses: https://docs.stripe.com/payments/paymentintents/lifecycle. Nobody sits before a screen here: a customer who
+has to authenticate does so `AUTHENTICATES` seconds later, and the payment goes on by itself. Until then the intent can
+be confirmed again, with another payment method, or canceled.
+"""
 
 from __future__ import annotations
 
-from dagster_project.simulator.engine import business as b
-from dagster_project.simulator.engine.cards import card, charged
+from typing import Any
+
+from dagster_project.simulator.engine import bank_debits, cards, charges
+from dagster_project.simulator.engine.business import HOUR
+from dagster_project.simulator.engine.cards import card
 from dagster_project.simulator.engine.disputes import dispute_opens
-from dagster_project.simulator.engine.payouts import book
-from dagster_project.simulator.engine.refunds import refund, refund_by_chance
-from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.engine.refunds import refund
+from dagster_project.simulator.engine.world import ACTIONS, Object, World, action
 
 __all__ = ["card", "charge", "dispute_opens", "intent", "refund"]
 
+AUTHENTICATES = HOUR // 6
+_OPTIONS: dict[str, Object] = {
+    "card": {"installments": None, "mandate_options": None, "network": None, "request_three_d_secure": "automatic"},
+    "us_bank_account": {"verification_method": "automatic"},
+    "sepa_debit": {},
+}
+CANCELABLE = ("requires_payment_method", "requires_confirmation", "requires_action", "requires_capture", "processing")
 
-def intent(world: World, customer: Object, amount: int, currency: str, method: str, description: str) -> Object:
+
+def intent(world: World, customer: Object, amount: int, currency: str, method: str | None, description: str) -> Object:
+    """The payment intent of an invoice, to be charged to a payment method of the customer."""
+    kind = world.the(method, "payment_method")["type"] if method else "card"
+    status = "requires_confirmation" if method else "requires_payment_method"
+    return create(
+        world, [kind], amount=amount, currency=currency, customer=customer["id"], description=description,
+        payment_method=method, status=status,
+    )  # fmt: skip
+
+
+def create(world: World, types: list[str], **fields: Any) -> Object:
+    """A payment intent that takes payment methods of these types."""
     made = world.add(
-        "payment_intent", "pi", amount=amount, currency=currency, customer=customer["id"],
-        description=description, payment_method=method, payment_method_types=["card"],
-        status="requires_confirmation", capture_method="automatic",
-        payment_method_options={"card": {"installments": None, "mandate_options": None, "network": None,
-                                         "request_three_d_secure": "automatic"}},
+        "payment_intent", "pi", payment_method_types=types,
+        payment_method_options={kind: _OPTIONS[kind] for kind in types}, **fields,
     )  # fmt: skip
     made["client_secret"] = f"{made['id']}_secret_simulated"
     world.emit("payment_intent.created", made)
     return made
 
 
-def charge(world: World, payment: Object, customer: Object, *, works: bool) -> Object:
-    """One attempt to collect a payment intent; books the money when it works."""
-    method = world.the(payment["payment_method"])
-    seller = {
-        "advice_code": None, "network_advice_code": None, "network_decline_code": None, "reason": None,
-        "risk_level": "normal", "seller_message": "Payment complete.", "type": "authorized",
-        "network_status": "approved_by_network",
-    }  # fmt: skip
-    if not works:
-        seller |= {"network_status": "declined_by_network", "reason": "insufficient_funds",
-        "type": "issuer_declined",
-                   "seller_message": "The bank returned the decline code `insufficient_funds`."}  # fmt: skip
-    made = world.add(
-        "charge", "ch", amount=payment["amount"], amount_captured=payment["amount"] if works else 0,
-        currency=payment["currency"], customer=customer["id"], description=payment["description"],
-        billing_details=method["billing_details"], captured=works, paid=works,
-        status="succeeded" if works else "failed", payment_intent=payment["id"], payment_method=method["id"],
-        outcome=seller, fraud_details={}, payment_method_details={"type": "card",
-        "card": charged(method["card"], payment["amount"])},
-        calculated_statement_descriptor="LEDGERLINE DEMO", receipt_email=customer["email"],
-    )  # fmt: skip
-    if works:
-        rate, fixed = world.business.fees[made["currency"]]
-        fee = int(made["amount"] * rate + 0.5) + fixed
-        row = book(
-            world, "charge", "charge", made["id"], made["amount"], made["currency"], fee=fee,
-            available_on=(world.now + world.business.available_after) // b.DAY * b.DAY, description=made["description"],
-        )  # fmt: skip
-        made["balance_transaction"] = row["id"]
-        made["receipt_url"] = f"https://pay.example.com/receipts/{made['id']}"
-        world.store.save(made)
-        world.emit("charge.succeeded", made)
-        world.change(
-            payment, "payment_intent.succeeded", status="succeeded", amount_received=payment["amount"],
-            latest_charge=made["id"], last_payment_error=None,
-        )  # fmt: skip
-        _what_may_follow(world, made)
-    else:
-        made |= {"failure_code": "card_declined", "failure_message": "Your card has insufficient funds."}
-        world.store.save(made)
-        world.emit("charge.failed", made)
-        error = {
-            "charge": made["id"], "code": "card_declined", "decline_code": "insufficient_funds",
-            "doc_url": "https://docs.stripe.com/error-codes/card-declined", "type": "card_error",
-            "message": "Your card has insufficient funds.",
-        }  # fmt: skip
-        world.change(
-            payment, "payment_intent.payment_failed", status="requires_payment_method",
-            latest_charge=made["id"], last_payment_error=error,
-        )  # fmt: skip
+def charge(world: World, payment: Object, customer: Object | None, *, works: bool | None) -> Object:
+    """One attempt to collect a payment intent without the customer present; afterwards its `status` tells the outcome.
+
+    `works` is the luck of a made-up business; None leaves it to the payment method. A test payment method does what it
+    is for in any case. The charge of a card that must be authenticated fails, and the intent requires action. A bank
+    debit is under way for days.
+    """
+    method = world.the(payment["payment_method"], "payment_method")
+    does = cards.behaviour(world, method["id"])
+    if method["type"] != "card":
+        return bank_debits.debit(world, payment, customer, method, works=works)
+    chance = works is not None and does is None
+    decline = _decline(does, present=False) if does else "insufficient_funds" if works is False else None
+    made = charges.of_card(world, payment, customer, method, decline=decline, chance=chance)
+    if decline == "authentication_required":
+        _require_action(world, payment, method["id"])
     return made
 
 
-def _what_may_follow(world: World, made: Object) -> None:
-    dice = world.chance("after charge", made["id"])
-    fate = dice.random()
-    if fate < world.business.refund:
-        world.later(world.now + int(dice.uniform(1, 12) * b.DAY), refund_by_chance, made["id"])
-    elif fate < world.business.refund + world.business.dispute:
-        world.later(world.now + int(dice.uniform(4, 40) * b.DAY), dispute_opens, made["id"])
+def confirm(world: World, payment: Object, *, off_session: bool, return_url: str | None = None) -> Object | None:
+    """Try to pay with the customer present, unless `off_session`. Gives the charge, None when there is none yet."""
+    method = world.the(payment["payment_method"], "payment_method")
+    customer = world.the(payment["customer"], "customer") if payment["customer"] else None
+    if method["type"] != "card":
+        return bank_debits.debit(world, payment, customer, method, works=None)
+    if not off_session and needs_authentication(world, method["id"]):
+        _require_action(world, payment, method["id"], return_url)
+        return None
+    decline = _decline(cards.behaviour(world, method["id"]), present=not off_session)
+    return charges.of_card(world, payment, customer, method, decline=decline)
+
+
+def needs_authentication(world: World, method: str) -> bool:
+    return (cards.behaviour(world, method) or "").partition(":")[0] in ("authenticate", "authenticate_first")
+
+
+def _decline(does: str | None, *, present: bool) -> str | None:
+    """The decline code of a charge, by what the card is for and whether its holder is there to authenticate."""
+    word, _, detail = (does or "").partition(":")
+    if word == "declined":
+        return detail.rpartition(":")[2]
+    if word == "blocked":
+        return "fraudulent"
+    if word in ("authenticate", "authenticate_first"):
+        return (detail or None) if present else "authentication_required"
+    return None
+
+
+# ---- 3-D Secure ------------------------------------------------------------------------------------------------
+def _require_action(world: World, payment: Object, method_id: str, return_url: str | None = None) -> None:
+    url = f"https://hooks.example.com/3d_secure_2/{payment['id']}"
+    following: Object = {"type": "use_stripe_sdk"}
+    if return_url:
+        following = {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": url}}
+    else:
+        following["use_stripe_sdk"] = {"type": "three_d_secure_redirect", "stripe_js": url}
+    world.change(
+        payment,
+        "payment_intent.requires_action",
+        status="requires_action",
+        next_action=following,
+        payment_method=method_id,
+    )
+    world.later(world.now + AUTHENTICATES, customer_authenticates, payment["id"], method_id)
+
+
+@action
+def customer_authenticates(world: World, id: str, method_id: str) -> None:
+    """The customer has passed 3-D Secure; a payment that went another way in the meantime is left alone."""
+    payment = world.the(id, "payment_intent")
+    if payment["status"] != "requires_action" or payment["payment_method"] != method_id:
+        return
+    customer = world.the(payment["customer"], "customer") if payment["customer"] else None
+    decline = _decline(cards.behaviour(world, method_id), present=True)
+    method = world.the(method_id, "payment_method")
+    charges.of_card(world, payment, customer, method, decline=decline, authenticated=True)
+    settled(world, payment)
+
+
+def settled(world: World, payment: Object) -> None:
+    """Tell the invoice, if the payment is of one, that it came or will not come."""
+    if told := ACTIONS.get("payment_intent_settled"):
+        told(world, payment["id"])
+
+
+# ---- capture and cancel ----------------------------------------------------------------------------------------
+def capture(world: World, payment: Object, amount: int) -> Object:
+    """Take what was authorized, or a part; the rest is released. Raises ValueError for more than that."""
+    if not 0 < amount <= payment["amount_capturable"]:
+        raise ValueError(f"{amount} is not capturable of {payment['amount_capturable']}")
+    charges.capture(world, world.the(payment["latest_charge"], "charge"), payment, amount)
+    return payment
+
+
+def cancel(world: World, payment: Object, reason: str | None) -> Object:
+    """No money will be taken; what was authorized is released, a bank debit under way is stopped."""
+    if payment["status"] == "requires_capture":
+        charges.let_go(world, world.the(payment["latest_charge"], "charge"), "charge.refunded")
+    elif payment["status"] == "processing":
+        bank_debits.stop(world, world.the(payment["latest_charge"], "charge"))
+    world.change(
+        payment, "payment_intent.canceled", status="canceled", canceled_at=world.now, cancellation_reason=reason,
+        amount_capturable=0, next_action=None,
+    )  # fmt: skip
+    settled(world, payment)
+    return payment

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from dagster_project.simulator import calls
+from dagster_project.simulator.engine import cards
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http.api_errors import missing
 from dagster_project.simulator.http.endpoints import listings
@@ -47,7 +48,7 @@ class Mutation:
         Everything happens on the test clock of the object in the path, or of the customer among the parameters.
         """
         objects = [_found(world, kind, id) for kind, id in zip(self.kinds, ids, strict=True)]
-        params = checked(given, self.takes, lambda kind, id: world.store.get(id, kind))
+        params = checked(given, self.takes, lambda kind, id: _known(world, kind, id))
         about = [*objects, *(value for value in params.values() if isinstance(value, dict) and "object" in value)]
         clock = next(filter(None, map(world.clock_of, about)), None)
         with world.on(clock):
@@ -55,10 +56,16 @@ class Mutation:
 
 
 def _found(world: World, kind: str, id: str) -> Object:
-    obj = world.store.get(id, kind)
+    obj = _known(world, kind, id)
     if obj is None or obj.get("deleted"):
         raise missing(kind, id)
     return obj
+
+
+def _known(world: World, kind: str, id: str) -> Object | None:
+    """The live object; a test token such as pm_card_visa is a new payment method each time."""
+    obj = world.store.get(id, kind)
+    return cards.from_token(world, id) if obj is None and kind == "payment_method" else obj
 
 
 @cache

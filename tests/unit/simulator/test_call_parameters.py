@@ -38,17 +38,16 @@ def routes() -> dict[tuple[str, str], str]:
             if path and params is not None:
                 named = re.search(r"\w+Params", ast.unparse(params))
                 assert named
-                found[strings[0].upper(), re.sub(r"{[^}]*}", "{id}", path)] = named.group()
+                area = file.parent.relative_to(SDK).as_posix()  # names of parameters are unique within an area only
+                found[strings[0].upper(), re.sub(r"{[^}]*}", "{id}", path)] = f"{area}/{named.group()}"
     return found
 
 
 @cache
-def _classes() -> dict[str, dict[str, str]]:
+def _classes(area: str) -> dict[str, dict[str, str]]:
     """Class of parameters, or of a hash inside one -> parameter -> its annotation."""
     found: dict[str, dict[str, str]] = {}
-    for file in (SDK / "params").rglob("_*_params.py"):
-        if "v2" in file.parts:  # has parameters of the same name
-            continue
+    for file in (SDK / "params" / area).glob("_*_params.py"):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 found[node.name] = {
@@ -75,7 +74,8 @@ def _functional(value: ast.expr) -> dict[str, str]:
 
 def unknown(takes: dict[str, Any], params: str, within: str = "") -> list[str]:
     """The parameters that the SDK does not have."""
-    known = _classes()[params]
+    area, _, name_of_class = params.rpartition("/")
+    known = _classes(area)[name_of_class]
     found = []
     for name, kind in takes.items():
         plain = name.removesuffix("!")
@@ -86,11 +86,11 @@ def unknown(takes: dict[str, Any], params: str, within: str = "") -> list[str]:
         inner = kind[0] if isinstance(kind, list) and kind and isinstance(kind[0], dict) else kind
         if isinstance(inner, dict):
             inner = inner.get("*", inner)  # a hash whose keys the caller chooses
-            hashes = [word for word in _WORD.findall(known[plain]) if word in _classes()]
+            hashes = [word for word in _WORD.findall(known[plain]) if word in _classes(area)]
             if not hashes:
                 found.append(f"{full} is no hash")
                 continue
-            found += min((unknown(inner, word, full) for word in hashes), key=len)
+            found += min((unknown(inner, f"{area}/{word}", full) for word in hashes), key=len)
         elif isinstance(kind, list):
             literals = re.findall(r"'(\w+)'", known[plain])
             found += [f"{full}={word}" for word in kind if literals and word not in literals]

@@ -1,0 +1,243 @@
+"""Payment intents, as callers create, confirm, capture and cancel them.
+
+A card that needs 3-D Secure leaves the intent in `requires_action`; its holder authenticates ten minutes of the clock
+later (see `engine/payments.py`), unless the intent is confirmed with another payment method or canceled before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster_project.simulator.calls import amounts
+from dagster_project.simulator.calls.payment_methods import usable
+from dagster_project.simulator.engine import connect, payments, shapes
+from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter
+from dagster_project.simulator.http.parameters import merged
+
+Params = dict[str, Any]
+_AS_GIVEN = ("capture_method", "confirmation_method", "description", "receipt_email", "setup_future_usage",
+             "statement_descriptor", "statement_descriptor_suffix", "transfer_group",
+             "application_fee_amount")  # fmt: skip
+_LATE = {"description", "metadata", "receipt_email", "transfer_group"}  # what may change once money was taken
+_SHIPPING = ("address", "carrier", "name", "phone", "tracking_number")
+_ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
+_KINDS = ("card", "us_bank_account", "sepa_debit")
+_DEBITED = {"usd": ["card", "us_bank_account"], "eur": ["card", "sepa_debit"]}
+
+
+def create(world: World, params: Params) -> Object:
+    """Raises ApiError 402 when it is confirmed at once and declined; the intent stays on record."""
+    amounts.check(params["amount"], params["currency"])
+    customer, method = params.get("customer"), params.get("payment_method")
+    if not params.get("confirm"):
+        for name in ("off_session", "error_on_requires_action", "return_url"):
+            if params.get(name):
+                raise invalid_parameter(name, f"The parameter {name} cannot be passed when creating a PaymentIntent"
+                " unless confirm is set to true.")  # fmt: skip
+    automatic = params.get("automatic_payment_methods")
+    types = _types(params, params["currency"])
+    _fits(world, method, customer and customer["id"], types)
+    fields = _fields(world, params)
+    if automatic:
+        fields["automatic_payment_methods"] = {
+            "enabled": automatic["enabled"], "allow_redirects": automatic.get("allow_redirects") or "always",
+        }  # fmt: skip
+    made = payments.create(
+        world, types, amount=params["amount"], currency=params["currency"], customer=customer and customer["id"],
+        payment_method=method and method["id"],
+        status="requires_confirmation" if method else "requires_payment_method", **fields,
+    )  # fmt: skip
+    return _confirm(world, made, params) if params.get("confirm") else made
+
+
+def update(world: World, params: Params, intent: Object) -> Object:
+    """Stripe announces no change of a payment intent's description."""
+    if intent["status"] not in ("requires_payment_method", "requires_confirmation", "requires_action"):
+        for name in params.keys() - _LATE:
+            raise _unexpected(
+                intent, f"This PaymentIntent's {name} could not be updated because it has a status of"
+                f" {intent['status']}. You may only update the {name} of a PaymentIntent with one of the following"
+                " statuses: requires_payment_method, requires_confirmation, requires_action.", name,
+            )  # fmt: skip
+    changes = _fields(world, params, intent)
+    for name in ("amount", "currency"):
+        if params.get(name) is not None:
+            changes[name] = params[name]
+    if {"amount", "currency"} & changes.keys():
+        now = {**intent, **changes}
+        amounts.check(now["amount"], now["currency"])
+    customer = params["customer"]["id"] if params.get("customer") else intent["customer"]
+    types = {**intent, **changes}["payment_method_types"]
+    if "payment_method" in params:
+        method = params["payment_method"]
+        _fits(world, method, customer, types)
+        status = "requires_confirmation" if method else "requires_payment_method"
+        changes |= {"payment_method": method and method["id"], "status": status, "next_action": None}
+    return world.change(intent, None, customer=customer, **changes)
+
+
+def confirm(world: World, params: Params, intent: Object) -> Object:
+    return _confirm(world, intent, params)
+
+
+def _confirm(world: World, intent: Object, params: Params) -> Object:
+    """Raises ApiError 402 when the payment is declined: what was attempted stays on record."""
+    if intent["status"] not in ("requires_payment_method", "requires_confirmation", "requires_action"):
+        already = "it has already succeeded after being previously confirmed" if intent["status"] == "succeeded" else (
+            f"it has a status of {intent['status']}")  # fmt: skip
+        raise _unexpected(intent, f"You cannot confirm this PaymentIntent because {already}.")
+    changes = _fields(world, {name: params[name] for name in params if name in _CONFIRMED}, intent)
+    types = {**intent, **changes}["payment_method_types"]
+    method = params.get("payment_method")
+    if method is None and intent["payment_method"]:
+        method = world.the(intent["payment_method"], "payment_method")
+    if method is None:
+        raise _unexpected(
+            intent, "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update"
+            " the PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a"
+            " payment method or ConfirmationToken.",
+        )  # fmt: skip
+    _fits(world, method, intent["customer"], types)
+    captured_later = changes.get("capture_method", intent["capture_method"]) == "manual"
+    if captured_later and method["type"] != "card":
+        raise invalid_parameter("capture_method", f"Manual capture is not supported for {method['type']}.")
+    if method["type"] == "us_bank_account" and intent["currency"] != "usd":
+        raise invalid_parameter("currency", "The currency of a us_bank_account payment must be usd.")
+    if method["type"] == "sepa_debit" and intent["currency"] != "eur":
+        raise invalid_parameter("currency", "The currency of a sepa_debit payment must be eur.")
+    off_session = bool(params.get("off_session"))
+    world.change(intent, None, payment_method=method["id"], **changes)
+    if params.get("error_on_requires_action") and payments.needs_authentication(world, method["id"]):
+        raise ApiError(
+            402, "Your card was declined. This transaction requires authentication.", type="card_error",
+            code="authentication_required", decline_code="authentication_required",
+            payment_intent=shapes.frozen(intent), payment_method=shapes.frozen(method),
+        )  # fmt: skip
+    payments.confirm(world, intent, off_session=off_session, return_url=params.get("return_url"))
+    if intent["status"] == "requires_payment_method":
+        raise declined(intent)
+    return intent
+
+
+def declined(intent: Object) -> ApiError:
+    """The error that tells why the last attempt failed."""
+    error: Object = shapes.frozen(intent["last_payment_error"])
+    error.pop("doc_url")
+    return ApiError(402, error.pop("message"), payment_intent=shapes.frozen(intent), **error)
+
+
+def capture(world: World, params: Params, intent: Object) -> Object:
+    if intent["status"] != "requires_capture":
+        raise _unexpected(
+            intent, f"This PaymentIntent could not be captured because it has a status of {intent['status']}. Only a"
+            " PaymentIntent with one of the following statuses may be captured: requires_capture.",
+        )  # fmt: skip
+    amount = params.pop("amount_to_capture", None)
+    amount = intent["amount_capturable"] if amount is None else amount
+    if not 0 < amount <= intent["amount_capturable"]:
+        raise invalid_parameter(
+            "amount_to_capture",
+            f"The amount to capture must be positive and at most the capturable amount, {intent['amount_capturable']}.",
+            "amount_too_large" if amount else "amount_too_small",
+        )
+    charge = world.the(intent["latest_charge"], "charge")
+    changes = _fields(world, params, intent)
+    world.change(intent, None, **changes)
+    charge |= connect.fields_of(world, intent)
+    return payments.capture(world, intent, amount)
+
+
+def cancel(world: World, params: Params, intent: Object) -> Object:
+    if intent["status"] not in payments.CANCELABLE:
+        raise _unexpected(
+            intent, f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. Only a"
+            " PaymentIntent with one of the following statuses may be canceled: requires_payment_method,"
+            " requires_capture, requires_confirmation, requires_action, processing.",
+        )  # fmt: skip
+    return payments.cancel(world, intent, params.get("cancellation_reason"))
+
+
+# ---- what callers may say --------------------------------------------------------------------------------------
+_CONFIRMED = {
+    "allowed_payment_method_types", "capture_method", "receipt_email", "setup_future_usage", "shipping",
+}  # fmt: skip
+
+
+def _fields(world: World, params: Params, intent: Object | None = None) -> Object:
+    """The parameters that an intent shows as they are."""
+    made: Object = {name: params[name] for name in _AS_GIVEN if name in params}
+    for name in ("capture_method", "confirmation_method"):
+        if made.get(name, "") is None:
+            del made[name]
+    for name, most in (("statement_descriptor", 22), ("statement_descriptor_suffix", 22)):
+        if len(made.get(name) or "") > most:
+            raise invalid_parameter(name, f"Your statement descriptor must be at most {most} characters.")
+    if "metadata" in params:
+        made["metadata"] = merged((intent or {}).get("metadata"), params["metadata"])
+    if params.get("shipping"):
+        given = params["shipping"]
+        made["shipping"] = {**dict.fromkeys(_SHIPPING), **given, "address": {**dict.fromkeys(_ADDRESS),
+                                                                             **given["address"]}}  # fmt: skip
+    if params.get("on_behalf_of"):
+        made["on_behalf_of"] = params["on_behalf_of"]["id"]
+    if "allowed_payment_method_types" in params:
+        made["allowed_payment_method_types"] = params["allowed_payment_method_types"]
+        made["payment_method_types"] = _types(params, "")
+    if data := params.get("transfer_data"):
+        made["transfer_data"] = {**((intent or {}).get("transfer_data") or {}), **data}
+        if "destination" in data:
+            made["transfer_data"]["destination"] = data["destination"]["id"]
+    if world is not world.platform:
+        made["application"] = connect.application(world)
+    elif made.get("application_fee_amount") and not (made.get("transfer_data") or (intent or {}).get("transfer_data")):
+        raise invalid_parameter(
+            "application_fee_amount",
+            "Can only apply an application_fee_amount when the PaymentIntent is attempting a direct payment (using an"
+            " OAuth key or Stripe-Account header) or destination payment (using `transfer_data[destination]`).",
+        )
+    if intent is None:
+        made.pop("payment_method_types", None)
+    return made
+
+
+def _types(params: Params, currency: str) -> list[str]:
+    """Which types of payment method the intent takes."""
+    asked = params.get("allowed_payment_method_types")
+    if not asked:
+        return _DEBITED.get(currency, ["card"])
+    for each in asked:
+        if each not in _KINDS:
+            raise invalid_parameter(
+                "allowed_payment_method_types", f"The payment method type {each} is not activated for this account."
+            )
+    return list(dict.fromkeys(asked))
+
+
+def _fits(world: World, method: Object | None, customer: str | None, types: list[str]) -> None:
+    """Whether a payment method may be used here. Raises ApiError 400 when not."""
+    if method is None:
+        return
+    usable(world, method)
+    if method["customer"] and customer is None:
+        raise invalid_parameter(
+            "payment_method", f"The PaymentMethod {method['id']} belongs to a Customer, so for security purposes you"
+            " must provide the customer in the request."
+        )  # fmt: skip
+    if method["customer"] and method["customer"] != customer:
+        raise invalid_parameter(
+            "payment_method",
+            "The provided PaymentMethod was previously attached to another Customer and cannot be used here.",
+        )
+    if method["type"] not in types:
+        raise ApiError(
+            400, f"The PaymentMethod provided ({method['type']}) is not allowed for this PaymentIntent. Please attach a"
+            f" PaymentMethod of one of the following types: {', '.join(types)}.", param="payment_method",
+            code="payment_intent_incompatible_payment_method",
+        )  # fmt: skip
+
+
+def _unexpected(intent: Object, message: str, param: str | None = None) -> ApiError:
+    return ApiError(
+        400, message, code="payment_intent_unexpected_state", param=param, payment_intent=shapes.frozen(intent)
+    )
