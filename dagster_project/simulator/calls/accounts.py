@@ -111,8 +111,10 @@ def _changes(account: Object, params: Params) -> Object:
         changes["metadata"] = merged(account["metadata"], params["metadata"])
     for name in ("business_profile", "tos_acceptance"):
         if params.get(name):
-            changes[name] = {**account[name], **params[name]}
+            changes[name] = {**(account.get(name) or {}), **params[name]}
     if params.get("settings"):
+        if "settings" not in account:
+            raise ApiError(400, "The settings of your own account are changed in the Dashboard.", param="settings")
         changes["settings"] = _merged(account["settings"], {"payouts": _payouts(params["settings"].get("payouts"))})
     return changes
 

@@ -23,7 +23,9 @@ def key_of(headers: Mapping[str, str]) -> str:
         raise ApiError(
             401,
             "You did not provide an API key. You need to provide your API key in the Authorization header, using "
-            "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
+            "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See "
+            "https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/.",
+            headers={"WWW-Authenticate": 'Bearer realm="Stripe"'},
         )
     if key.startswith("pk_"):
         raise ApiError(

@@ -288,5 +288,9 @@ async def _body(request: Request) -> bytes:
         if len(body) > _MAX_BODY:
             raise ApiError(413, "The request body is too large.")
     if body and "json" in request.headers.get("content-type", ""):
-        raise ApiError(400, "Invalid request: v1 bodies are form-encoded (application/x-www-form-urlencoded).")
+        raise ApiError(
+            400,
+            "Invalid request (check that your POST content type is application/x-www-form-urlencoded). If you have any "
+            "questions, we can help at https://support.stripe.com/.",
+        )
     return bytes(body)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 _LONGEST = 2_000
-DOCS = "https://docs.stripe.com/error-codes"
+DOCS = "https://stripe.com/docs/error-codes"
 
 
 class ApiError(Exception):
@@ -33,7 +33,7 @@ class ApiError(Exception):
         self.error: dict[str, Any] = {"message": message, "type": type, **more}
         if code:
             self.error["code"] = code
-            self.error["doc_url"] = f"{DOCS}#{code.replace('_', '-')}"
+            self.error["doc_url"] = f"{DOCS}/{code.replace('_', '-')}"
         if param:
             self.error["param"] = param[:_LONGEST]
 
@@ -41,12 +41,24 @@ class ApiError(Exception):
         return msgspec.json.encode({"error": self.error})
 
 
+# What Stripe calls objects in its messages, where it is not their kind in words.
+_CALLED = {
+    "payment_method": "PaymentMethod",
+    "setup_intent": "setupintent",
+    "payment_intent": "payment_intent",
+    "balance_transaction": "balance_transaction",
+    "checkout.session": "checkout.session",
+}
+# The parameter that it names for an id in the path, where it is not `id`.
+_IN_PATH = {"payment_intent": "intent", "setup_intent": "intent", "invoice": "invoice", "price": "price",
+            "coupon": "coupon", "payment_method": "payment_method"}  # fmt: skip
+
+
 def missing(kind: str, id: str, *, param: str | None = None) -> ApiError:
     """An id in the path that does not exist is 404, one in a parameter (`param`) 400."""
-    words = kind.rpartition(".")[2].replace("_", " ")
-    if kind in ("charge", "customer", "event", "payment_intent", "setup_intent", "balance_transaction"):
-        words = kind
-    return ApiError(400 if param else 404, f"No such {words}: '{id}'", code="resource_missing", param=param or "id")
+    words = _CALLED.get(kind) or kind.rpartition(".")[2].replace("_", " ")
+    status, named = (400, param) if param else (404, _IN_PATH.get(kind, "id"))
+    return ApiError(status, f"No such {words}: '{id}'", code="resource_missing", param=named)
 
 
 def no_access(account: str, key: str = "") -> ApiError:
@@ -65,6 +77,16 @@ def unknown_parameter(name: str) -> ApiError:
 
 def required_parameter(name: str) -> ApiError:
     return ApiError(400, f"Missing required param: {name}.", code="parameter_missing", param=name)
+
+
+def empty_parameter(name: str) -> ApiError:
+    return ApiError(
+        400,
+        f"You passed an empty string for '{name}'. We assume empty values are an attempt to unset a parameter; however "
+        f"'{name}' cannot be unset. You should remove '{name}' from your request or supply a non-empty value.",
+        code="parameter_invalid_empty",
+        param=name,
+    )
 
 
 def invalid_parameter(name: str, message: str, code: str | None = None) -> ApiError:

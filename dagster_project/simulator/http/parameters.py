@@ -29,6 +29,7 @@ from typing import Any
 
 from dagster_project.simulator.http import forms
 from dagster_project.simulator.http.api_errors import (
+    empty_parameter,
     invalid_parameter,
     missing,
     not_one_of,
@@ -50,7 +51,9 @@ def checked(given: Params, takes: Mapping[str, Any], find: Find, within: str = "
         if name not in known:
             raise unknown_parameter(_full(within, name))
     for name in takes:
-        if name.endswith("!") and given.get(name[:-1]) in (None, "", {}, []):
+        if name.endswith("!") and given.get(name[:-1]) == "":
+            raise empty_parameter(_full(within, name[:-1]))
+        if name.endswith("!") and given.get(name[:-1]) in (None, {}, []):
             raise required_parameter(_full(within, name[:-1]))
     return {name: _value(value, known[name], _full(within, name), find) for name, value in given.items()}
 

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -148,8 +149,14 @@ def _protocol() -> Any:
 
         def send_400_response(self, msg: str) -> None:
             body = ApiError(400, msg).body()
-            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+            headers = {
+                "request-id": f"req_{secrets.token_hex(7)}",
+                "content-type": "application/json",
+                "content-length": str(len(body)),
+                "connection": "close",
+            }
+            lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            self.transport.write("\r\n".join(lines).encode() + body)
             self.transport.close()
 
     return Cuttable

@@ -36,8 +36,9 @@ def test_a_key_that_is_invalid_is_refused_without_being_shown(shared, key):
 
 @pytest.mark.parametrize("header", ["", "Bearer ", "Basic !!!", "Digest x"])
 def test_no_key_is_401(shared, header):
-    status, _, body = raw(shared.base_url, "/v1/charges", Authorization=header)
+    status, headers, body = raw(shared.base_url, "/v1/charges", Authorization=header)
     assert (status, body["error"]["type"]) == (401, "invalid_request_error")
+    assert headers["WWW-Authenticate"] == 'Bearer realm="Stripe"'
 
 
 def test_a_key_as_basic_user_works(shared):
@@ -210,7 +211,7 @@ def test_malformed_requests_are_400_and_the_server_lives_on(shared, method, path
 
 def test_a_json_body_is_refused(shared):
     status, _, body = raw(shared.base_url, "/v1/customers", "POST", b"{}", **{"Content-Type": "application/json"})
-    assert (status, "form-encoded" in body["error"]["message"]) == (400, True)
+    assert (status, "form-urlencoded" in body["error"]["message"]) == (400, True)
 
 
 @pytest.mark.parametrize("path", ["advance", "faults", "keys", "dispute"])
