@@ -5,13 +5,17 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from dagster_project.simulator.engine import credit_notes, refunds
 from dagster_project.simulator.engine.invoice_payments import payments_of
 from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.http import lists
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing, required_parameter
 from dagster_project.simulator.http.parameters import merged
 
 Params = dict[str, Any]
+_PAGING = ("limit", "starting_after", "ending_before")
 
 
 def create(world: World, params: Params) -> Object:
@@ -47,6 +51,20 @@ def preview(world: World, params: Params) -> Object:
     """The credit note that would be issued; nothing happens."""
     with world.tentatively():
         return create(world, params)
+
+
+def preview_lines(world: World, params: Params) -> Object:
+    """A page of the lines that the credit note would have; their ids are the same each time until something happens."""
+    at = lists.window({name: str(params.pop(name)) for name in _PAGING if name in params})
+    with world.tentatively():
+        note = create(world, params)
+        bodies, _ = world.store.page("credit_note_line_item", parent=note["id"], limit=1_000)
+    try:
+        rows, more = lists.cut(bodies[::-1], at)
+    except KeyError as error:
+        raise missing("credit_note_line_item", str(error.args[0]), param="starting_after") from None
+    data = [msgspec.json.decode(row) for row in rows]
+    return {"object": "list", "data": data, "has_more": more, "url": "/v1/credit_notes/preview/lines"}
 
 
 def update(world: World, params: Params, note: Object) -> Object:

@@ -12,7 +12,7 @@ from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.discounts import spend, take_off
 from dagster_project.simulator.engine.lines import lines_of, period_lines, usage_line, waiting_line
 from dagster_project.simulator.engine.pricing import amount_of, pricing, product_name
-from dagster_project.simulator.engine.subscriptions import update
+from dagster_project.simulator.engine.subscriptions import after, update
 from dagster_project.simulator.engine.tax import add_tax, summed
 from dagster_project.simulator.engine.world import Object, World
 
@@ -34,12 +34,20 @@ def draft(world: World, sub: Object, reason: str, lines: list[Object], **fields:
         default_tax_rates=[*(sub.get("default_tax_rates") or [])], collection_method=sub["collection_method"],
         due_date=world.now + (sub["days_until_due"] or 0) * b.DAY if sent else None,
         default_payment_method=None, description=sub["description"],
-        automatically_finalizes_at=None if reason == "subscription_create" else world.now + b.HOUR, **fields,
+        automatically_finalizes_at=None if reason == "subscription_create" else world.now + b.HOUR,
+        **({"period_start": _last_edge(world, sub)} if reason == "subscription_cycle" else {}), **fields,
     )  # fmt: skip
     update(world, sub, latest_invoice=invoice["id"])
     if invoice["total"] > 0:
         spend(world, lines_of(world, invoice) if len(lines) > 10 else invoice["lines"]["data"])
     return invoice
+
+
+def _last_edge(world: World, sub: Object) -> int:
+    """When the period that ends now began: what a renewal bills afterwards was used since then."""
+    recurring = sub["items"]["data"][0]["price"]["recurring"]
+    start = after(world.now, recurring["interval"], -recurring["interval_count"], sub["billing_cycle_anchor"])
+    return max(start, int(sub["start_date"]))
 
 
 def one_off(

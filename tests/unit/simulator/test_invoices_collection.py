@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -174,6 +175,9 @@ def test_a_coupon_for_three_months_ends_with_them(account):
     shop.advance(NOW + 125 * DAY)
     bills = [*shop.api.invoices.list({"customer": of, "limit": 100}).auto_paging_iter()][::-1]
     assert [each.total for each in bills] == [200, 700, 700, 1000, 1000]
+    assert [(each.period_start, each.period_end) for each in bills[1:]] == [
+        (before.lines.data[0].period.start, each.created) for before, each in pairwise(bills)
+    ]
     now = shop.api.subscriptions.retrieve(sub.id)
     assert (now.discounts, now["items"].data[0].discounts) == ([], [])
     gone = [each.data.object.source.coupon for each in shop.events("customer.discount.deleted")]

@@ -93,6 +93,8 @@ def test_lines_are_credited_with_their_discounts_and_tax(account):
     }  # fmt: skip
     shown = client.v1.credit_notes.preview(asked)
     assert client.v1.credit_notes.list().data == []
+    rows = client.v1.credit_notes.preview_lines.list({**asked, "limit": 2})
+    assert [line.amount for line in rows.auto_paging_iter()] == [500, 999, 100]
     note = client.v1.credit_notes.create(asked)
     for each in (shown, note):
         assert not misfits(each)
