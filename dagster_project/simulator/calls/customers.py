@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from dagster_project.simulator.calls import payment_methods
+from dagster_project.simulator.calls.subscription_terms import undone_when_declined
 from dagster_project.simulator.calls.tax_ids import checked_type
 from dagster_project.simulator.engine import clocks, credit, customers, ids
 from dagster_project.simulator.engine.world import Object, World
@@ -18,6 +20,12 @@ _PREFIX = re.compile(r"[A-Z0-9]{3,12}", re.ASCII)
 
 
 def create(world: World, params: Params) -> Object:
+    """Raises ApiError 402 for a card that is declined already now; then there is no customer either."""
+    with undone_when_declined(world, "error_if_incomplete" if params.get("payment_method") else None):
+        return _create(world, params)
+
+
+def _create(world: World, params: Params) -> Object:
     clock, method = params.pop("test_clock", None), params.pop("payment_method", None)
     balance, tax_ids = params.pop("balance", 0), params.pop("tax_id_data", [])
     if clock is not None and world.clock_of({"test_clock": clock["id"]}) is None:
@@ -32,7 +40,7 @@ def create(world: World, params: Params) -> Object:
     with world.on(clock and clock["id"]):
         made["created"] = world.now
         if method is not None:
-            _attach(world, made, method)
+            _attach(world, made, method, params.get("invoice_settings") or {})
         made.update(_fields(world, made, params))
         for name in _OPTIONAL:
             if made.get(name, "") is None:
@@ -81,12 +89,17 @@ def _set_balance(world: World, customer: Object, balance: int) -> None:
     credit.credit(world, customer, balance - customer["balance"], "adjustment")
 
 
-def _attach(world: World, customer: Object, method: Object) -> None:
+def _attach(world: World, customer: Object, method: Object, settings: Params) -> None:
+    """The payment method that is created along; a test token stands for the same one wherever it is named."""
     if method["customer"] not in (None, customer["id"]):
         raise ApiError(
             400, "The payment method you provided has already been attached to a customer.", param="payment_method"
         )
-    world.change(method, "payment_method.attached", customer=customer["id"])
+    payment_methods.attach(world, {"customer": customer}, method)
+    default = settings.get("default_payment_method")
+    if default is not None and default["customer"] is None and default.get("card") == method.get("card"):
+        settings["default_payment_method"] = method
+        world.store.delete(default["id"], None, kind="payment_method")
 
 
 def _fields(world: World, customer: Object, params: Params) -> Object:

@@ -130,6 +130,8 @@ def _not_paid(world: World, invoice: Object, sub: Object | None, attempt: int, e
     """Plan the next attempt of an invoice that was not paid; always False."""
     if sub and sub["status"] == "incomplete":
         _attempted(world, invoice, event, attempt, None)
+        if not by_chance(world.the(invoice["customer"], "customer")):
+            return False  # it expires with its subscription, unless somebody pays it
         following, settles = (world.now + 5 * b.HOUR, retry) if attempt == 1 else (world.now + 18 * b.HOUR, void)
         world.later(following, settles, invoice["id"])
         return False

@@ -65,12 +65,11 @@ class Shop:
             self.api.customers.update(made.id, {"invoice_settings": {"default_payment_method": method["id"]}})
         return made.id
 
-    def advance(self, to: int) -> None:
+    def advance(self, to: int, step: int = 20 * DAY) -> None:
         """Move the clock, in as many calls as Stripe's limit needs."""
         while self.now < to:
-            step = min(to, self.now + 20 * DAY)
-            self.api.test_helpers.test_clocks.advance(self.clock, {"frozen_time": step})
-            self.now = step
+            self.now = min(to, self.now + step)
+            self.api.test_helpers.test_clocks.advance(self.clock, {"frozen_time": self.now})
 
     def events(self, *prefixes: str) -> list[Any]:
         """Oldest first, of types that begin with one of the prefixes."""

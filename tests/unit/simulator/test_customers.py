@@ -88,3 +88,14 @@ def test_a_customer_without_a_coupon_has_no_discount_to_remove(account):
     with pytest.raises(stripe.InvalidRequestError) as refused:
         api.customers.delete_discount(customer.id)
     assert refused.value.http_status == 404
+
+
+def test_a_test_card_can_be_the_default_of_a_new_customer(account):
+    api = account.client().v1
+    token = "pm_card_visa"
+    made = api.customers.create({"payment_method": token, "invoice_settings": {"default_payment_method": token}})
+    [method] = api.customers.payment_methods.list(made.id).data
+    assert (method.card.last4, made.invoice_settings.default_payment_method) == ("4242", method.id)
+    with pytest.raises(stripe.CardError):
+        api.customers.create({"payment_method": "pm_card_chargeDeclined"})
+    assert len(api.customers.list().data) == 1
