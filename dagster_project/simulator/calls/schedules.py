@@ -12,6 +12,7 @@ from dagster_project.simulator.http.api_errors import ApiError, invalid_paramete
 from dagster_project.simulator.http.parameters import merged
 
 Params = dict[str, Any]
+_LONGEST = 1_200  # periods of a phase: a hundred years of months lie beyond every limit
 
 
 def create(world: World, params: Params) -> Object:
@@ -31,8 +32,8 @@ def create(world: World, params: Params) -> Object:
     begin = params.get("start_date", "now")
     if begin == "now":
         begin = world.now
-    elif begin < world.now:
-        raise invalid_parameter("start_date", "The simulator starts schedules now or in the future only.")
+    elif not world.now <= begin <= terms.LATEST:
+        raise invalid_parameter("start_date", "The simulator starts schedules now or later, before 2100.")
     phases = _phases(world, params["phases"], begin, customer)
     with terms.coupons_checked("phases"):
         return schedules.create(world, customer, phases, **fields)
@@ -196,9 +197,10 @@ def _end(world: World, row: Params, items: list[Any], begin: int, name: str) -> 
         raise invalid_parameter(f"{name}[end_date]", "You may only specify one of: duration, end_date.")
     if end == "now":
         end = world.now
-    if end is not None:
-        if end <= begin:
-            raise invalid_parameter(f"{name}[end_date]", "A phase must end after it begins.")
-        return int(end)
-    recurring = duration or items[0].price["recurring"]
-    return after(begin, recurring["interval"], recurring.get("interval_count", 1), begin)
+    if end is None:
+        recurring = duration or items[0].price["recurring"]
+        count = min(recurring.get("interval_count", 1), _LONGEST)
+        end = after(begin, recurring["interval"], count, begin)
+    if not begin < end <= terms.LATEST:
+        raise invalid_parameter(f"{name}[end_date]", "A phase must end after it begins, before 2100.")
+    return int(end)

@@ -17,6 +17,8 @@ from dagster_project.simulator.http.parameters import merged
 
 Params = dict[str, Any]
 MOST_ITEMS = 20
+MOST_MONEY = 999_999_999_999  # minor units of one item
+LATEST = 4_102_444_800  # 2100-01-01: no instant that is given lies later
 
 
 def items_of(world: World, given: list[Params], currency: str | None, name: str = "items") -> tuple[list[Item], str]:
@@ -142,7 +144,10 @@ def fits(world: World, price: Object, currency: str, name: str) -> Object:
 
 def _quantity(price: Object, row: Params, name: str, otherwise: int | None = 1) -> int | None:
     if price["recurring"]["usage_type"] != "metered":
-        return int(row["quantity"]) if "quantity" in row else otherwise
+        quantity = int(row["quantity"]) if "quantity" in row else otherwise
+        if quantity is not None and quantity * float(price["unit_amount_decimal"] or 1) > MOST_MONEY:
+            raise invalid_parameter(name, f"The amount must be no more than {MOST_MONEY}.", "amount_too_large")
+        return quantity
     if row.get("quantity") is not None:
         raise invalid_parameter(name, f"The price {price['id']} is metered: it takes no quantity.")
     return None

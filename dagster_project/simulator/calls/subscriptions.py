@@ -15,6 +15,7 @@ from dagster_project.simulator.http.parameters import merged
 Params = dict[str, Any]
 _PLAIN = ("description", "collection_method", "days_until_due", "default_tax_rates")
 _LONGEST_TRIAL = 730 * b.DAY
+_LONGEST_WAIT = 3650
 
 
 def create(world: World, params: Params) -> Object:
@@ -168,6 +169,8 @@ def _fields(world: World, params: Params, sub: Object, customer: Object) -> Obje
         fields["collection_method"] = fields["collection_method"] or "charge_automatically"
         if fields["collection_method"] == "charge_automatically" and sub.get("days_until_due") is not None:
             fields.setdefault("days_until_due", None)
+    if (fields.get("days_until_due") or 0) > _LONGEST_WAIT:
+        raise invalid_parameter("days_until_due", f"`days_until_due` can be at most {_LONGEST_WAIT}.")
     if "metadata" in params:
         fields["metadata"] = merged(sub.get("metadata"), params["metadata"])
     if "default_payment_method" in params:
@@ -245,8 +248,8 @@ def _end(world: World, params: Params) -> Object:
     end = {name: params[name] for name in ("cancel_at", "cancel_at_period_end") if name in params}
     if len(end) == 2 and end["cancel_at_period_end"]:
         raise invalid_parameter("cancel_at", "You may only specify one of: cancel_at, cancel_at_period_end.")
-    if isinstance(end.get("cancel_at"), int) and end["cancel_at"] <= world.now:
-        raise invalid_parameter("cancel_at", "Invalid timestamp: cancel_at must be in the future.")
+    if isinstance(end.get("cancel_at"), int) and not world.now < end["cancel_at"] <= terms.LATEST:
+        raise invalid_parameter("cancel_at", "Invalid timestamp: cancel_at must be in the future, before 2100.")
     if "cancel_at" in end:
         end.pop("cancel_at_period_end", None)
     return end

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from dagster_project.simulator.calls.subscription_terms import LATEST
 from dagster_project.simulator.engine import clocks
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter
 
 Params = dict[str, Any]
-_LATEST = 253_402_300_799  # the last second of the year 9999
 
 
 def create(world: World, params: Params) -> Object:
     """A new clock; an existing customer can be put on it while it has no billing of its own."""
-    if params["frozen_time"] > _LATEST:
+    if params["frozen_time"] > LATEST:
         raise invalid_parameter("frozen_time", "Invalid timestamp: frozen_time is too far in the future.")
     customer = params.get("customer")
     if customer is not None and (customer.get("test_clock") or _bills(world, customer)):

@@ -7,7 +7,10 @@ from now on), https://docs.stripe.com/billing/subscriptions/cancel, https://docs
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from typing import Any
+
+import msgspec
 
 from dagster_project.simulator.engine.cycle import (
     REMINDED,
@@ -64,6 +67,9 @@ class Change:
     def prorated(self) -> bool:
         return self.prorations != "none"
 
+    def without_prorations(self) -> Change:
+        return replace_fields(self, prorations="none")
+
 
 def change_items(world: World, sub: Object, items: list[ItemChange]) -> None:
     """Change items now; the prorations wait for the next invoice."""
@@ -72,6 +78,8 @@ def change_items(world: World, sub: Object, items: list[ItemChange]) -> None:
 
 def change(world: World, sub: Object, what: Change) -> Object | None:
     """Apply the changes, tell them as one, and bill what is due at once: the invoice, if there is one."""
+    if sub["status"] == "paused":  # what was paid in advance was given back when it was paused
+        what = what.without_prorations()
     at = world.now if what.at is None else what.at
     customer = world.the(sub["customer"], "customer")
     trial_over = what.trial_end is not None and what.trial_end <= world.now and sub["status"] == "trialing"
@@ -82,7 +90,7 @@ def change(world: World, sub: Object, what: Change) -> Object | None:
                 world, sub["discounts"], redeem(world, customer, what.discounts, subscription=sub)
             )
         restarts = what.anchor_now or trial_over or any(_restarts(sub, each) for each in what.items)
-        if sub["status"] == "trialing" and not trial_over:
+        if sub["status"] == "paused" or (sub["status"] == "trialing" and not trial_over):
             restarts = False
         touched = _change_items(world, sub, customer, what, at, restarts)
         if what.trial_end is not None and what.trial_end > world.now:
@@ -280,7 +288,18 @@ def cancel(world: World, sub: Object, *, prorate: bool, invoice_now: bool) -> Ob
     waiting = world.meta.get("waiting", {})
     if left := waiting.pop(sub["id"], None):
         waiting.setdefault(sub["customer"], []).extend(left)
+    _stop_collecting(world, sub)
     return end_subscription(world, sub)
+
+
+def _stop_collecting(world: World, sub: Object) -> None:
+    """What is open or a draft stays as it is: nobody is charged by itself for a subscription that was canceled."""
+    where = {"customer": sub["customer"], "subscription": sub["id"], "status": ["draft", "open"]}
+    for body in world.store.page("invoice", where=where, limit=1_000)[0]:
+        invoice = world.the(msgspec.json.decode(body)["id"], "invoice")
+        world.change(
+            invoice, "invoice.updated", auto_advance=False, next_payment_attempt=None, automatically_finalizes_at=None
+        )
 
 
 def final_invoice(world: World, sub: Object, end: int, *, at_once: bool = False) -> Object | None:

@@ -162,7 +162,7 @@ def retry(world: World, id: str) -> None:
     """The next planned attempt; one that was planned before another attempt replaced it is dropped."""
     invoice = world.the(id, "invoice")
     planned = invoice["next_payment_attempt"]
-    if invoice["status"] == "open" and (planned is None or planned <= world.now):
+    if invoice["status"] == "open" and invoice["auto_advance"] and (planned is None or planned <= world.now):
         collect(world, invoice)
 
 

@@ -87,7 +87,7 @@ def line(
     details: Object = {
         "invoice_item": invoice_item["id"] if invoice_item else None,
         "proration": bool(invoice_item and invoice_item["proration"]),
-        "proration_details": {"credited_items": None},
+        "proration_details": {"credited_items": _credited(invoice_item)},
         "subscription": subscription,
     }
     kind = "invoice_item_details" if invoice_item else "subscription_item_details"
@@ -107,3 +107,10 @@ def lines_of(world: World, invoice: Object) -> list[Object]:
     """All lines of an invoice, in their order; live objects."""
     found, _ = world.store.page("line_item", parent=invoice["id"], limit=1_000_000)
     return [world.the(msgspec.json.decode(body)["id"], "line_item") for body in reversed(found)]
+
+
+def _credited(invoice_item: Object | None) -> Object | None:
+    """The lines of an earlier invoice that a proration gives back."""
+    details = (invoice_item or {}).get("proration_details") or {}
+    lines: Object | None = (details.get("credited_items") or {}).get("invoice_line_item_details")
+    return lines

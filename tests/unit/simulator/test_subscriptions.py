@@ -164,6 +164,11 @@ def test_a_change_of_quantity_is_prorated_to_the_second_on_any_item(shop):
     due = newest(shop, sub.id)
     assert sorted(lines(due)) == sorted([1000, 35000, -part(14000, start, at, end), part(35000, start, at, end)])
     assert (due.status, due.total) == ("paid", sum(lines(due)))
+    back = next(line for line in due.lines.data if line.amount < 0)
+    credited = back.parent.invoice_item_details.proration_details.credited_items
+    first = api.invoices.retrieve(credited.invoice)
+    assert [line.amount for line in first.lines.data if line.id in credited.invoice_line_items] == [14000]
+    assert misfits(due) == []
 
 
 def test_prorations_are_of_the_discounted_amount(shop):
@@ -448,3 +453,27 @@ def test_what_does_not_fit_is_refused_with_its_parameter(shop):
         with pytest.raises(stripe.InvalidRequestError) as refused:
             api.subscriptions.update(sub.id, params)
         assert refused.value.param == param, params
+
+
+def test_numbers_beyond_all_measure_are_refused(shop):
+    api, customer, price = shop.api, shop.customer(), shop.price(100)
+    huge = 10**17
+    for params, param in (
+        ({"items": [{"price": price, "quantity": huge}]}, "items[0][quantity]"),
+        ({"items": [{"price": price}], "trial_end": huge}, "trial_end"),
+        ({"items": [{"price": price}], "cancel_at": huge}, "cancel_at"),
+        ({"items": [{"price": price}], "billing_cycle_anchor": huge}, "billing_cycle_anchor"),
+        (
+            {"items": [{"price": price}], "days_until_due": huge, "collection_method": "send_invoice"},
+            "days_until_due",
+        ),
+    ):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            api.subscriptions.create({"customer": customer, **params})
+        assert refused.value.param == param
+    long: Any = {"items": [{"price": price}], "duration": {"interval": "year", "interval_count": huge}}
+    for params in ({"start_date": huge, "phases": [{"items": [{"price": price}]}]}, {"phases": [long]}):
+        with pytest.raises(stripe.InvalidRequestError):
+            api.subscription_schedules.create({"customer": customer, **params})
+    with pytest.raises(stripe.InvalidRequestError):
+        api.test_helpers.test_clocks.create({"frozen_time": huge})

@@ -120,3 +120,31 @@ def test_a_card_that_must_be_authenticated_waits_for_its_owner(shop):
         status[token] = sub.id
     shop.advance(NOW + 23 * HOUR)
     assert [api.subscriptions.retrieve(id).status for id in status.values()] == ["active", "incomplete_expired"]
+
+
+def test_what_is_canceled_is_not_collected_any_more(shop):
+    api = shop.api
+    customer = shop.customer()
+    sub = api.subscriptions.create({"customer": customer, "items": [{"price": shop.price(700)}]})
+    pays_with(shop, customer, "pm_card_chargeCustomerFail")
+    shop.advance(NOW + 31 * DAY)
+    api.subscriptions.cancel(sub.id)
+    pays_with(shop, customer, "pm_card_visa")
+    shop.advance(NOW + 50 * DAY)
+    left = newest(shop, sub.id)
+    assert (left.status, left.auto_advance, left.next_payment_attempt) == ("open", False, None)
+
+
+def test_an_account_can_leave_subscriptions_unpaid_instead_of_ending_them(shop, monkeypatch):
+    monkeypatch.setattr(shop.account.world.business, "after_last_retry", "unpaid")
+    api = shop.api
+    customer = shop.customer()
+    sub = api.subscriptions.create({"customer": customer, "items": [{"price": shop.price(700)}]})
+    pays_with(shop, customer, "pm_card_chargeCustomerFail")
+    shop.advance(NOW + 50 * DAY)
+    assert api.subscriptions.retrieve(sub.id).status == "unpaid"
+    shop.advance(NOW + 65 * DAY)
+    assert [each.status for each in api.invoices.list({"subscription": sub.id}).data] == ["draft", "open", "paid"]
+    good = pays_with(shop, customer, "pm_card_visa")
+    api.invoices.pay(api.invoices.list({"subscription": sub.id}).data[1].id, {"payment_method": good})
+    assert api.subscriptions.retrieve(sub.id).status == "active"
