@@ -146,28 +146,32 @@ def _wait(
 
 # ---- what was debited ------------------------------------------------------------------------------------------
 def _debited(world: World, sub: Object, item: Object, at: int) -> Object | None:
-    """The last debit of an item for a time that holds `at`: its net amount, its period, and what it is called."""
-    for id in reversed(world.meta.get("waiting", {}).get(sub["id"], [])):
-        made = world.the(id, "invoiceitem")
-        period = made["period"]
-        if _is_debit(made, item) and period["start"] <= at < period["end"]:
-            return {
-                "amount": made["amount"], "start": period["start"], "end": period["end"],
-                "credited": {"type": "invoice_item", "invoice_item": id},
-            }  # fmt: skip
+    """The last debit of an item for a time that holds `at`: its net amount, its period, and what it is called.
+
+    Of several the one that begins last: those before it were given back when it was made.
+    """
+    waiting = [world.the(id, "invoiceitem") for id in world.meta.get("waiting", {}).get(sub["id"], [])]
+    found = _last(at, [made for made in waiting if _is_debit(made, item)])
+    if found:
+        return _debit(found, found["amount"], {"type": "invoice_item", "invoice_item": found["id"]})
     for invoice in _invoices(world, sub):
-        for line in _lines(world, invoice):
-            period = line["period"]
-            if period["start"] <= at < period["end"] and _debits(world, line, item):
-                return {
-                    "amount": line["amount"] - sum(part["amount"] for part in line["discount_amounts"]),
-                    "start": period["start"], "end": period["end"],
-                    "credited": {
-                        "type": "invoice_line_items",
-                        "invoice_line_item_details": {"invoice": invoice["id"], "invoice_line_items": [line["id"]]},
-                    },
-                }  # fmt: skip
+        found = _last(at, [line for line in _lines(world, invoice) if _debits(world, line, item)])
+        if found:
+            net = found["amount"] - sum(part["amount"] for part in found["discount_amounts"])
+            named = {"invoice": invoice["id"], "invoice_line_items": [found["id"]]}
+            return _debit(found, net, {"type": "invoice_line_items", "invoice_line_item_details": named})
     return None
+
+
+def _last(at: int, debits: list[Any]) -> Any:
+    """The debit that begins last, and of those the one made last, among those that hold an instant."""
+    held = [each for each in debits if each["period"]["start"] <= at < each["period"]["end"]]
+    return max(reversed(held), key=lambda each: each["period"]["start"], default=None)
+
+
+def _debit(found: Object, amount: int, credited: Object) -> Object:
+    period = found["period"]
+    return {"amount": amount, "start": period["start"], "end": period["end"], "credited": credited}
 
 
 def _invoices(world: World, sub: Object) -> list[Object]:
@@ -183,11 +187,10 @@ def _invoices(world: World, sub: Object) -> list[Object]:
 
 
 def _lines(world: World, invoice: Object) -> list[Any]:
-    """Newest debits first: what waited comes after the periods, and is younger."""
     if not invoice["lines"]["has_more"]:
-        return list(reversed(invoice["lines"]["data"]))
+        return list(invoice["lines"]["data"])
     rows = world.store.page("line_item", parent=invoice["id"], limit=1_000)[0]
-    return [msgspec.json.decode(row) for row in rows]
+    return [msgspec.json.decode(row) for row in reversed(rows)]
 
 
 def _debits(world: World, line: Object, item: Object) -> bool:
@@ -201,7 +204,8 @@ def _debits(world: World, line: Object, item: Object) -> bool:
 def _is_debit(made: Object, item: Object) -> bool:
     parent = made["parent"]
     of = parent["subscription_details"].get("subscription_item") if parent else None
-    return bool(of == item["id"] and made["proration"] and made["amount"] >= 0)
+    credit = (made.get("proration_details") or {}).get("credited_items") is not None
+    return bool(of == item["id"] and made["proration"] and not credit)
 
 
 def _subscription_item(line: Object) -> str | None:
