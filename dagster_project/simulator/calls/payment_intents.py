@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator.calls import amounts
-from dagster_project.simulator.calls.payment_methods import usable
+from dagster_project.simulator.calls import amounts, payment_methods
 from dagster_project.simulator.engine import connect, payments, shapes
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter
@@ -22,8 +21,6 @@ _AS_GIVEN = ("capture_method", "confirmation_method", "description", "receipt_em
 _LATE = {"description", "metadata", "receipt_email", "transfer_group"}  # what may change once money was taken
 _SHIPPING = ("address", "carrier", "name", "phone", "tracking_number")
 _ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
-_KINDS = ("card", "us_bank_account", "sepa_debit")
-_DEBITED = {"usd": ["card", "us_bank_account"], "eur": ["card", "sepa_debit"]}
 
 
 def create(world: World, params: Params) -> Object:
@@ -36,17 +33,17 @@ def create(world: World, params: Params) -> Object:
                 raise invalid_parameter(name, f"The parameter {name} cannot be passed when creating a PaymentIntent"
                 " unless confirm is set to true.")  # fmt: skip
     automatic = params.get("automatic_payment_methods")
-    types = _types(params, params["currency"])
-    _fits(world, method, customer and customer["id"], types)
-    fields = _fields(world, params)
+    types = payment_methods.types(params, params["currency"])
+    payment_methods.fits(world, method, customer and customer["id"], types)
+    shown = fields(world, params)
     if automatic:
-        fields["automatic_payment_methods"] = {
+        shown["automatic_payment_methods"] = {
             "enabled": automatic["enabled"], "allow_redirects": automatic.get("allow_redirects") or "always",
         }  # fmt: skip
     made = payments.create(
         world, types, amount=params["amount"], currency=params["currency"], customer=customer and customer["id"],
         payment_method=method and method["id"],
-        status="requires_confirmation" if method else "requires_payment_method", **fields,
+        status="requires_confirmation" if method else "requires_payment_method", **shown,
     )  # fmt: skip
     return _confirm(world, made, params) if params.get("confirm") else made
 
@@ -60,7 +57,7 @@ def update(world: World, params: Params, intent: Object) -> Object:
                 f" {intent['status']}. You may only update the {name} of a PaymentIntent with one of the following"
                 " statuses: requires_payment_method, requires_confirmation, requires_action.", name,
             )  # fmt: skip
-    changes = _fields(world, params, intent)
+    changes = fields(world, params, intent)
     for name in ("amount", "currency"):
         if params.get(name) is not None:
             changes[name] = params[name]
@@ -71,7 +68,7 @@ def update(world: World, params: Params, intent: Object) -> Object:
     types = {**intent, **changes}["payment_method_types"]
     if "payment_method" in params:
         method = params["payment_method"]
-        _fits(world, method, customer, types)
+        payment_methods.fits(world, method, customer, types)
         status = "requires_confirmation" if method else "requires_payment_method"
         changes |= {"payment_method": method and method["id"], "status": status, "next_action": None}
     return world.change(intent, None, customer=customer, **changes)
@@ -87,7 +84,7 @@ def _confirm(world: World, intent: Object, params: Params) -> Object:
         already = "it has already succeeded after being previously confirmed" if intent["status"] == "succeeded" else (
             f"it has a status of {intent['status']}")  # fmt: skip
         raise _unexpected(intent, f"You cannot confirm this PaymentIntent because {already}.")
-    changes = _fields(world, {name: params[name] for name in params if name in _CONFIRMED}, intent)
+    changes = fields(world, {name: params[name] for name in params if name in _CONFIRMED}, intent)
     types = {**intent, **changes}["payment_method_types"]
     method = params.get("payment_method")
     if method is None and intent["payment_method"]:
@@ -98,7 +95,7 @@ def _confirm(world: World, intent: Object, params: Params) -> Object:
             " the PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a"
             " payment method or ConfirmationToken.",
         )  # fmt: skip
-    _fits(world, method, intent["customer"], types)
+    payment_methods.fits(world, method, intent["customer"], types)
     captured_later = changes.get("capture_method", intent["capture_method"]) == "manual"
     if captured_later and method["type"] != "card":
         raise invalid_parameter("capture_method", f"Manual capture is not supported for {method['type']}.")
@@ -107,6 +104,7 @@ def _confirm(world: World, intent: Object, params: Params) -> Object:
     if method["type"] == "sepa_debit" and intent["currency"] != "eur":
         raise invalid_parameter("currency", "The currency of a sepa_debit payment must be eur.")
     off_session = bool(params.get("off_session"))
+    payment_methods.accepts(world, method, params)
     world.change(intent, None, payment_method=method["id"], **changes)
     if params.get("error_on_requires_action") and payments.needs_authentication(world, method["id"]):
         raise ApiError(
@@ -142,7 +140,7 @@ def capture(world: World, params: Params, intent: Object) -> Object:
             "amount_too_large" if amount else "amount_too_small",
         )
     charge = world.the(intent["latest_charge"], "charge")
-    changes = _fields(world, params, intent)
+    changes = fields(world, params, intent)
     world.change(intent, None, **changes)
     charge |= connect.fields_of(world, intent)
     return payments.capture(world, intent, amount)
@@ -164,7 +162,7 @@ _CONFIRMED = {
 }  # fmt: skip
 
 
-def _fields(world: World, params: Params, intent: Object | None = None) -> Object:
+def fields(world: World, params: Params, intent: Object | None = None) -> Object:
     """The parameters that an intent shows as they are."""
     made: Object = {name: params[name] for name in _AS_GIVEN if name in params}
     for name in ("capture_method", "confirmation_method"):
@@ -176,14 +174,12 @@ def _fields(world: World, params: Params, intent: Object | None = None) -> Objec
     if "metadata" in params:
         made["metadata"] = merged((intent or {}).get("metadata"), params["metadata"])
     if params.get("shipping"):
-        given = params["shipping"]
-        made["shipping"] = {**dict.fromkeys(_SHIPPING), **given, "address": {**dict.fromkeys(_ADDRESS),
-                                                                             **given["address"]}}  # fmt: skip
+        made["shipping"] = shipping(params["shipping"])
     if params.get("on_behalf_of"):
         made["on_behalf_of"] = params["on_behalf_of"]["id"]
     if "allowed_payment_method_types" in params:
         made["allowed_payment_method_types"] = params["allowed_payment_method_types"]
-        made["payment_method_types"] = _types(params, "")
+        made["payment_method_types"] = payment_methods.types(params, "")
     if data := params.get("transfer_data"):
         made["transfer_data"] = {**((intent or {}).get("transfer_data") or {}), **data}
         if "destination" in data:
@@ -201,40 +197,10 @@ def _fields(world: World, params: Params, intent: Object | None = None) -> Objec
     return made
 
 
-def _types(params: Params, currency: str) -> list[str]:
-    """Which types of payment method the intent takes."""
-    asked = params.get("allowed_payment_method_types")
-    if not asked:
-        return _DEBITED.get(currency, ["card"])
-    for each in asked:
-        if each not in _KINDS:
-            raise invalid_parameter(
-                "allowed_payment_method_types", f"The payment method type {each} is not activated for this account."
-            )
-    return list(dict.fromkeys(asked))
-
-
-def _fits(world: World, method: Object | None, customer: str | None, types: list[str]) -> None:
-    """Whether a payment method may be used here. Raises ApiError 400 when not."""
-    if method is None:
-        return
-    usable(world, method)
-    if method["customer"] and customer is None:
-        raise invalid_parameter(
-            "payment_method", f"The PaymentMethod {method['id']} belongs to a Customer, so for security purposes you"
-            " must provide the customer in the request."
-        )  # fmt: skip
-    if method["customer"] and method["customer"] != customer:
-        raise invalid_parameter(
-            "payment_method",
-            "The provided PaymentMethod was previously attached to another Customer and cannot be used here.",
-        )
-    if method["type"] not in types:
-        raise ApiError(
-            400, f"The PaymentMethod provided ({method['type']}) is not allowed for this PaymentIntent. Please attach a"
-            f" PaymentMethod of one of the following types: {', '.join(types)}.", param="payment_method",
-            code="payment_intent_incompatible_payment_method",
-        )  # fmt: skip
+def shipping(given: Params) -> Object:
+    """Where goods are sent, with every key."""
+    address = {**dict.fromkeys(_ADDRESS), **given["address"]}
+    return {**dict.fromkeys(_SHIPPING), **given, "address": address}
 
 
 def _unexpected(intent: Object, message: str, param: str | None = None) -> ApiError:

@@ -12,6 +12,8 @@ from dagster_project.simulator.http.api_errors import ApiError, invalid_paramete
 from dagster_project.simulator.http.parameters import merged
 
 Params = dict[str, Any]
+_KINDS = ("card", "us_bank_account", "sepa_debit")
+_DEBITED = {"usd": ["card", "us_bank_account"], "eur": ["card", "sepa_debit"]}
 _IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{10,30}", re.ASCII)
 
 
@@ -129,3 +131,46 @@ def detach(world: World, params: Params, method: Object) -> Object:
         settings = {**customer["invoice_settings"], "default_payment_method": None}
         world.change(customer, "customer.updated", invoice_settings=settings)
     return cards.detach(world, method)
+
+
+# ---- what intents ask of them ----------------------------------------------------------------------------------
+def types(params: Params, currency: str) -> list[str]:
+    """Which types of payment method an intent takes. Raises ApiError 400 for one that is not known here."""
+    asked = params.get("allowed_payment_method_types")
+    if not asked:
+        return _DEBITED.get(currency, ["card"])
+    for each in asked:
+        if each not in _KINDS:
+            raise invalid_parameter(
+                "allowed_payment_method_types", f"The payment method type {each} is not activated for this account."
+            )
+    return list(dict.fromkeys(asked))
+
+
+def fits(world: World, method: Object | None, customer: str | None, types: list[str]) -> None:
+    """Whether a payment method may be used here. Raises ApiError 400 when not."""
+    if method is None:
+        return
+    usable(world, method)
+    if method["customer"] and customer is None:
+        raise invalid_parameter(
+            "payment_method", f"The PaymentMethod {method['id']} belongs to a Customer, so for security purposes you"
+            " must provide the customer in the request."
+        )  # fmt: skip
+    if method["customer"] and method["customer"] != customer:
+        raise invalid_parameter(
+            "payment_method",
+            "The provided PaymentMethod was previously attached to another Customer and cannot be used here.",
+        )
+    if method["type"] not in types:
+        raise ApiError(
+            400, f"The PaymentMethod provided ({method['type']}) is not allowed here. Please attach a"
+            f" PaymentMethod of one of the following types: {', '.join(types)}.", param="payment_method",
+            code="payment_intent_incompatible_payment_method",
+        )  # fmt: skip
+
+
+def accepts(world: World, method: Object, params: Params) -> None:
+    """Keep the customer's permission to debit the account again."""
+    if given := params.get("mandate_data"):
+        cards.mandate(world, method, given["customer_acceptance"])

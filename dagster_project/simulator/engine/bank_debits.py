@@ -37,7 +37,7 @@ def debit(
     made = charges.new(
         world, "py", payment, customer, method, captured=True, amount_captured=payment["amount"], status="pending",
         outcome=charges.approved() | {"network_status": "approved_by_network", "risk_level": "not_assessed"},
-        payment_method_details=cards.charged(method, payment["amount"]),
+        payment_method_details=cards.charged(method, payment["amount"], **_mandate(world, method)),
     )  # fmt: skip
     if word == "refused":
         made |= {"captured": False, "amount_captured": 0}
@@ -61,6 +61,11 @@ def debit(
     elif word != "processing":
         world.later(ends, debit_succeeds, made["id"], word, detail)
     return made
+
+
+def _mandate(world: World, method: Object) -> Object:
+    mandate = cards.mandate_of(world, method["id"])
+    return {"mandate": mandate} if mandate else {}
 
 
 def _luck(world: World, payment: Object, works: bool) -> str | None:

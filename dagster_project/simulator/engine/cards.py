@@ -131,6 +131,27 @@ def is_used_up(world: World, method: Object) -> bool:
     return method["customer"] is None and method["id"] in world.meta.get("used_up", ())
 
 
+def mandate(world: World, method: Object, acceptance: Object) -> Object:
+    """The permission of the account holder to debit the account from now on."""
+    kind = method["type"]
+    details: Object = {
+        "sepa_debit": {"reference": f"LL{world.number('mandate'):08d}", "url": "https://example.com/sepa"}
+    }
+    made: Object = {
+        "id": world.id("mandate"), "object": "mandate", "livemode": True, "payment_method": method["id"],
+        "customer_acceptance": {"accepted_at": world.now, **acceptance}, "multi_use": {}, "status": "active",
+        "payment_method_details": {"type": kind, kind: details.get(kind, {})}, "type": "multi_use",
+    }  # fmt: skip
+    world.store.insert(made)
+    world.meta.setdefault("mandates", {})[method["id"]] = made["id"]
+    return made
+
+
+def mandate_of(world: World, payment_method_id: str) -> str | None:
+    found: str | None = world.meta.get("mandates", {}).get(payment_method_id)
+    return found
+
+
 def billing(given: Object, current: Object | None = None) -> Object:
     """Billing details with every key; what is given replaces what was there."""
     known = current or {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}

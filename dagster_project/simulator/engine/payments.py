@@ -60,7 +60,7 @@ def charge(world: World, payment: Object, customer: Object | None, *, works: boo
     if method["type"] != "card":
         return bank_debits.debit(world, payment, customer, method, works=works)
     chance = works is not None and does is None
-    decline = _decline(does, present=False) if does else "insufficient_funds" if works is False else None
+    decline = decline_of(does, present=False) if does else "insufficient_funds" if works is False else None
     made = charges.of_card(world, payment, customer, method, decline=decline, chance=chance)
     if decline == "authentication_required":
         _require_action(world, payment, method["id"])
@@ -76,7 +76,7 @@ def confirm(world: World, payment: Object, *, off_session: bool, return_url: str
     if not off_session and needs_authentication(world, method["id"]):
         _require_action(world, payment, method["id"], return_url)
         return None
-    decline = _decline(cards.behaviour(world, method["id"]), present=not off_session)
+    decline = decline_of(cards.behaviour(world, method["id"]), present=not off_session)
     return charges.of_card(world, payment, customer, method, decline=decline)
 
 
@@ -84,7 +84,7 @@ def needs_authentication(world: World, method: str) -> bool:
     return (cards.behaviour(world, method) or "").partition(":")[0] in ("authenticate", "authenticate_first")
 
 
-def _decline(does: str | None, *, present: bool) -> str | None:
+def decline_of(does: str | None, *, present: bool) -> str | None:
     """The decline code of a charge, by what the card is for and whether its holder is there to authenticate."""
     word, _, detail = (does or "").partition(":")
     if word == "declined":
@@ -98,20 +98,22 @@ def _decline(does: str | None, *, present: bool) -> str | None:
 
 # ---- 3-D Secure ------------------------------------------------------------------------------------------------
 def _require_action(world: World, payment: Object, method_id: str, return_url: str | None = None) -> None:
-    url = f"https://hooks.example.com/3d_secure_2/{payment['id']}"
-    following: Object = {"type": "use_stripe_sdk"}
-    if return_url:
-        following = {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": url}}
-    else:
-        following["use_stripe_sdk"] = {"type": "three_d_secure_redirect", "stripe_js": url}
     world.change(
         payment,
         "payment_intent.requires_action",
         status="requires_action",
-        next_action=following,
+        next_action=next_action(payment["id"], return_url),
         payment_method=method_id,
     )
     world.later(world.now + AUTHENTICATES, customer_authenticates, payment["id"], method_id)
+
+
+def next_action(id: str, return_url: str | None) -> Object:
+    """Where the customer would authenticate."""
+    url = f"https://hooks.example.com/3d_secure_2/{id}"
+    if return_url:
+        return {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": url}}
+    return {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url}}
 
 
 @action
@@ -121,7 +123,7 @@ def customer_authenticates(world: World, id: str, method_id: str) -> None:
     if payment["status"] != "requires_action" or payment["payment_method"] != method_id:
         return
     customer = world.the(payment["customer"], "customer") if payment["customer"] else None
-    decline = _decline(cards.behaviour(world, method_id), present=True)
+    decline = decline_of(cards.behaviour(world, method_id), present=True)
     method = world.the(method_id, "payment_method")
     charges.of_card(world, payment, customer, method, decline=decline, authenticated=True)
     settled(world, payment)
