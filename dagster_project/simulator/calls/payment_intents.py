@@ -40,6 +40,9 @@ def create(world: World, params: Params) -> Object:
         shown["automatic_payment_methods"] = {
             "enabled": automatic["enabled"], "allow_redirects": automatic.get("allow_redirects") or "always",
         }  # fmt: skip
+    shown.setdefault("capture_method", "automatic_async")  # https://docs.stripe.com/changelog/2024-04-10
+    if params.get("payment_method_options"):
+        shown["payment_method_options"] = options(types, params["payment_method_options"])
     made = payments.create(
         world, types, amount=params["amount"], currency=params["currency"], customer=customer and customer["id"],
         payment_method=method and method["id"],
@@ -105,6 +108,8 @@ def _confirm(world: World, intent: Object, params: Params) -> Object:
         raise invalid_parameter("currency", "The currency of a sepa_debit payment must be eur.")
     off_session = bool(params.get("off_session"))
     payment_methods.accepts(world, method, params)
+    if params.get("payment_method_options"):
+        changes["payment_method_options"] = options(types, params["payment_method_options"], intent)
     world.change(intent, None, payment_method=method["id"], **changes)
     if params.get("error_on_requires_action") and payments.needs_authentication(world, method["id"]):
         raise ApiError(
@@ -194,6 +199,18 @@ def fields(world: World, params: Params, intent: Object | None = None) -> Object
         )
     if intent is None:
         made.pop("payment_method_types", None)
+    return made
+
+
+def options(types: list[str], given: Params, intent: Object | None = None) -> Object:
+    """Per type of payment method what the intent says of it. Raises ApiError 400 for a type that it does not take."""
+    made: Object = {**(intent["payment_method_options"] if intent else payments.options(types))}
+    for kind, chosen in given.items():
+        if kind not in types:
+            raise invalid_parameter(
+                f"payment_method_options[{kind}]", f"The type {kind} is not one that this PaymentIntent takes."
+            )
+        made[kind] = {**made.get(kind, {}), **{name: value for name, value in (chosen or {}).items() if value}}
     return made
 
 

@@ -106,6 +106,7 @@ class Saas:
     dispute = 0.0035
     dispute_inquiry = 0.12
     dispute_won = 0.38
+    dispute_prevented = 0.0  # of disputes: the charge is refunded instead
     dispute_partial = 0.0  # of disputes are about a part of the charge
     dispute_again = 0.0  # of those are followed by another about the rest
     dispute_fee_returned = False  # when a dispute is won

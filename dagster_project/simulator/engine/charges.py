@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.simulator.engine import business as b
-from dagster_project.simulator.engine import cards, connect, settlement
+from dagster_project.simulator.engine import cards, connect, settlement, shapes
 from dagster_project.simulator.engine.disputes import dispute_opens, is_disputed, is_warned
 from dagster_project.simulator.engine.payouts import book
 from dagster_project.simulator.engine.refunds import refund_by_chance, release
@@ -81,6 +81,8 @@ def of_card(
         return made
     if made["captured"]:
         succeeded(world, made, payment)
+        if made["balance_transaction"] is None:
+            _book_afterwards(world, made, payment)
     else:
         world.change(
             payment, "payment_intent.amount_capturable_updated", status="requires_capture", latest_charge=made["id"],
@@ -114,7 +116,7 @@ def attempt(
     if held:
         world.store.save(made)
         world.later(world.now + HOLD, hold_expires, made["id"])
-    else:
+    elif wish["capture_method"] != "automatic_async":
         _book(world, made, wish if wish["id"] else None)
     world.emit("charge.succeeded", made)
     return made
@@ -148,6 +150,17 @@ def _book(world: World, made: Object, payment: Object | None) -> Object:
     world.store.save(made)
     connect.after_charge(world, made, payment)
     return row
+
+
+def _book_afterwards(world: World, made: Object, payment: Object) -> None:
+    """Asynchronous capture: the money is in the balance after the success was told, which `charge.updated` tells.
+
+    Source: https://docs.stripe.com/payments/payment-intents/asynchronous-capture
+    """
+    before = shapes.frozen(made)
+    _book(world, made, payment)
+    changed = {name: before.get(name) for name in made if made[name] != before.get(name)}
+    world.emit("charge.updated", made, changed)
 
 
 def succeeded(world: World, made: Object, payment: Object) -> None:

@@ -107,6 +107,8 @@ def collect(world: World, invoice: Object, method: str | None = None) -> bool:
         row = payment_row(world, payment["id"])
         return received(world, invoice, row, payment["amount_received"], attempt_count=attempt)
     if payment["status"] == "processing":
+        if sub and sub["status"] == "incomplete":  # a bank debit under way counts as paid for the subscription
+            update(world, sub, status="active")
         world.change(invoice, "invoice.updated", attempt_count=attempt, attempted=True, next_payment_attempt=None)
         return False
     action = payment["status"] == "requires_action"

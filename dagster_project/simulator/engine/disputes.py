@@ -15,6 +15,7 @@ import msgspec
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.payouts import book
+from dagster_project.simulator.engine.refunds import refund
 from dagster_project.simulator.engine.world import Object, World, action
 
 _REASON_CODES = {"fraudulent": "10.4", "duplicate": "12.6", "product_not_received": "13.1",
@@ -47,6 +48,9 @@ def dispute_opens(world: World, charge_id: str) -> None:
     inquiry = dice.random() < world.business.dispute_inquiry
     reason = dice.choice(world.business.dispute_reasons)
     closes = int(dice.uniform(25, 60) * b.DAY)
+    if dice.random() < world.business.dispute_prevented:
+        _prevent(world, made, reason)
+        return
     if reason == "fraudulent" and dice.random() < world.business.fraud_warning:
         is_warned(world, made)
     amount = made["amount"]
@@ -59,6 +63,19 @@ def dispute_opens(world: World, charge_id: str) -> None:
         case = open_dispute(world, made, part, reason, inquiry=inquiry)
         world.later(world.now + 7 * b.DAY, dispute_answered, case["id"])
         world.later(world.now + closes, dispute_closes, case["id"])
+
+
+def _prevent(world: World, made: Object, reason: str) -> None:
+    """The card network learns of the dispute early and the charge is refunded instead; no fee, nothing withdrawn.
+
+    Source: https://docs.stripe.com/disputes/prevention/dispute-resolution
+    """
+    refund(world, made, made["amount"] - made["amount_refunded"])
+    case = _new(world, made, made["amount"], reason, "prevented", "resolution")
+    world.store.save(case)
+    world.change(made, None, disputed=True)
+    world.emit("charge.dispute.created", case)
+    world.emit("charge.dispute.closed", case)
 
 
 def is_disputed(world: World, made: Object, *, reason: str, inquiry: bool, twice: bool) -> None:
@@ -84,19 +101,7 @@ def open_dispute(
 ) -> Object:
     """A dispute over `amount` of a charge; a `final` one is lost at once, as those of bank debits are."""
     status = "warning_needs_response" if inquiry else "lost" if final else "needs_response"
-    case = world.add(
-        "dispute", "du", amount=amount, currency=made["currency"], charge=made["id"], reason=reason,
-        payment_intent=made["payment_intent"], status=status, is_charge_refundable=inquiry,
-    )  # fmt: skip
-    details = made["payment_method_details"]
-    if details["type"] == "card":
-        case["payment_method_details"] = {
-            "type": "card",
-            "card": {
-                "brand": details["card"]["brand"], "case_type": "inquiry" if inquiry else "chargeback",
-                "network": details["card"]["network"], "network_reason_code": _code(reason, inquiry),
-            },
-        }  # fmt: skip
+    case = _new(world, made, amount, reason, status, "inquiry" if inquiry else "chargeback")
     if not final:
         case["evidence_details"] |= {"due_by": (world.now // b.DAY + _ANSWER) * b.DAY + b.DAY - 1}
     if not inquiry:
@@ -108,6 +113,24 @@ def open_dispute(
         world.emit("charge.dispute.funds_withdrawn", case)
     if final:
         world.emit("charge.dispute.closed", case)
+    return case
+
+
+def _new(world: World, made: Object, amount: int, reason: str, status: str, case_type: str) -> Object:
+    case = world.add(
+        "dispute", "du", amount=amount, currency=made["currency"], charge=made["id"], reason=reason,
+        payment_intent=made["payment_intent"], status=status, is_charge_refundable=case_type == "inquiry",
+    )  # fmt: skip
+    details = made["payment_method_details"]
+    if details["type"] == "card":
+        card = details["card"]
+        case["payment_method_details"] = {
+            "type": "card",
+            "card": {
+                "brand": card["brand"], "case_type": case_type, "network": card["network"],
+                "network_reason_code": _code(reason, case_type == "inquiry"),
+            },
+        }  # fmt: skip
     return case
 
 

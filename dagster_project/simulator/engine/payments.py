@@ -41,11 +41,16 @@ def create(world: World, types: list[str], **fields: Any) -> Object:
     """A payment intent that takes payment methods of these types."""
     made = world.add(
         "payment_intent", "pi", payment_method_types=types,
-        payment_method_options={kind: _OPTIONS[kind] for kind in types}, **fields,
+        **{"payment_method_options": options(types), **fields},
     )  # fmt: skip
     made["client_secret"] = f"{made['id']}_secret_simulated"
     world.emit("payment_intent.created", made)
     return made
+
+
+def options(types: list[str]) -> Object:
+    """What an intent says of each type of payment method unless told otherwise."""
+    return {kind: dict(_OPTIONS[kind]) for kind in types}
 
 
 def charge(world: World, payment: Object, customer: Object | None, *, works: bool | None) -> Object:
@@ -73,7 +78,8 @@ def confirm(world: World, payment: Object, *, off_session: bool, return_url: str
     customer = world.the(payment["customer"], "customer") if payment["customer"] else None
     if method["type"] != "card":
         return bank_debits.debit(world, payment, customer, method, works=None)
-    if not off_session and needs_authentication(world, method["id"]):
+    asked = payment["payment_method_options"].get("card", {}).get("request_three_d_secure") in ("any", "challenge")
+    if not off_session and (asked or needs_authentication(world, method["id"])):
         _require_action(world, payment, method["id"], return_url)
         return None
     decline = decline_of(cards.behaviour(world, method["id"]), present=not off_session)

@@ -163,3 +163,17 @@ def test_partial_repeated_and_announced_disputes_come_by_chance(account, monkeyp
     till.wait(61 * DAY)
     assert {case.status for case in till.api.disputes.list({}).data} == {"won"}
     assert money(till) == 0
+
+
+def test_a_dispute_is_prevented_by_a_refund(account, monkeypatch):
+    till = Till(account)
+    paid = till.pay(amount=10_000)
+    monkeypatch.setattr(account.world.business, "dispute_prevented", 1.0)
+    account.control("dispute", {"charge": paid.latest_charge}, "POST")
+    (case,) = till.api.disputes.list({}).data
+    assert (case.status, case.balance_transactions, case.payment_method_details.card.case_type) == (
+        "prevented", [], "resolution",
+    )  # fmt: skip
+    assert till.api.charges.retrieve(paid.latest_charge).refunded
+    assert money(till) == -10_000
+    assert not misfits(case)

@@ -122,9 +122,22 @@ def test_a_payment_succeeds_and_its_money_is_booked_with_the_fee(till):
     fee = (12_345 * 29 + 500) // 1000 + 30
     assert (row.amount, row.fee, row.net, row.status) == (12_345, fee, 12_345 - fee, "pending")
     assert till.events("payment_intent", "charge") == [
-        "payment_intent.created", "charge.succeeded", "payment_intent.succeeded",
+        "payment_intent.created", "charge.succeeded", "payment_intent.succeeded", "charge.updated",
     ]  # fmt: skip
     assert not misfits(paid) + misfits(charge) + misfits(row)
+
+
+def test_the_balance_transaction_is_told_after_the_success_unless_capture_is_synchronous(till):
+    paid = till.pay()
+    assert paid.capture_method == "automatic_async"
+    told = {each.type: each.data for each in till.api.events.list({"types": ["charge.succeeded", "charge.updated"]})}
+    assert told["charge.succeeded"].object.balance_transaction is None
+    updated = told["charge.updated"]
+    assert updated.previous_attributes.to_dict() == {"balance_transaction": None}
+    assert updated.object.balance_transaction
+    till.pay(capture_method="automatic")
+    assert till.events("charge.updated") == ["charge.updated"]
+    assert till.api.events.list({"type": "charge.succeeded"}).data[0].data.object.balance_transaction
 
 
 def test_a_payment_method_without_a_customer_works_once(till):
@@ -239,6 +252,15 @@ def test_without_the_customer_a_card_that_needs_authentication_is_declined(till)
     assert (error.code, error.decline_code) == ("authentication_required", "authentication_required")
     refused = till.declined("pm_card_authenticationRequired", error_on_requires_action=True).error
     assert (refused.code, getattr(refused, "charge", None)) == ("authentication_required", None)
+
+
+def test_authentication_is_asked_for(till):
+    asked = {"card": {"request_three_d_secure": "any"}}
+    waiting = till.pay("pm_card_visa", payment_method_options=asked)
+    assert (waiting.status, waiting.payment_method_options.card.request_three_d_secure) == ("requires_action", "any")
+    till.wait(601)
+    assert till.api.payment_intents.retrieve(waiting.id).status == "succeeded"
+    assert not misfits(waiting)
 
 
 # ---- holds -----------------------------------------------------------------------------------------------------
