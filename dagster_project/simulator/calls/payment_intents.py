@@ -48,6 +48,7 @@ def create(world: World, params: Params) -> Object:
         payment_method=method and method["id"],
         status="requires_confirmation" if method else "requires_payment_method", **shown,
     )  # fmt: skip
+    _within(made)
     return _confirm(world, made, params) if params.get("confirm") else made
 
 
@@ -74,11 +75,23 @@ def update(world: World, params: Params, intent: Object) -> Object:
         payment_methods.fits(world, method, customer, types)
         status = "requires_confirmation" if method else "requires_payment_method"
         changes |= {"payment_method": method and method["id"], "status": status, "next_action": None}
-    return world.change(intent, None, customer=customer, **changes)
+    world.change(intent, None, customer=customer, **changes)
+    _within(intent)
+    return intent
 
 
 def confirm(world: World, params: Params, intent: Object) -> Object:
     return _confirm(world, intent, params)
+
+
+def _within(intent: Object) -> None:
+    """Nothing more than the payment can be passed on or taken. Raises ApiError 400."""
+    for name, part in (
+        ("application_fee_amount", intent["application_fee_amount"]),
+        ("transfer_data[amount]", (intent.get("transfer_data") or {}).get("amount")),
+    ):
+        if part and part > intent["amount"]:
+            raise invalid_parameter(name, f"The {name} ({part}) must not be more than the amount ({intent['amount']}).")
 
 
 def _confirm(world: World, intent: Object, params: Params) -> Object:
@@ -183,7 +196,7 @@ def fields(world: World, params: Params, intent: Object | None = None) -> Object
     if params.get("on_behalf_of"):
         made["on_behalf_of"] = params["on_behalf_of"]["id"]
     if "allowed_payment_method_types" in params:
-        made["allowed_payment_method_types"] = params["allowed_payment_method_types"]
+        made["allowed_payment_method_types"] = params["allowed_payment_method_types"] or None
         made["payment_method_types"] = payment_methods.types(params, "")
     if data := params.get("transfer_data"):
         made["transfer_data"] = {**((intent or {}).get("transfer_data") or {}), **data}

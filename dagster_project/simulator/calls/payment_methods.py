@@ -173,4 +173,5 @@ def fits(world: World, method: Object | None, customer: str | None, types: list[
 def accepts(world: World, method: Object, params: Params) -> None:
     """Keep the customer's permission to debit the account again."""
     if given := params.get("mandate_data"):
-        cards.mandate(world, method, given["customer_acceptance"])
+        accepted = {name: value for name, value in given["customer_acceptance"].items() if value is not None}
+        cards.mandate(world, method, accepted)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import cards, charges, connect, disputes
 from dagster_project.simulator.engine.payouts import book
-from dagster_project.simulator.engine.world import ACTIONS, Object, World, action
+from dagster_project.simulator.engine.world import Object, World, action
 
 DAYS = 4  # working days until a debit succeeds; one that fails is known a day earlier
 _LATE = 6  # days after its success that a late failure or a dispute is known
@@ -94,7 +94,7 @@ def debit_succeeds(world: World, id: str, word: str, detail: str) -> None:
     connect.after_charge(world, made, payment)
     world.emit("charge.succeeded", made)
     charges.succeeded(world, made, payment)
-    ACTIONS["payment_intent_settled"](world, payment["id"])
+    charges.settled(world, payment)
     if word == "late":
         world.later(world.now + _LATE * b.DAY, debit_fails, id, detail)
     elif word == "returned":
@@ -112,7 +112,7 @@ def debit_fails(world: World, id: str, code: str) -> None:
     payment = world.the(made["payment_intent"], "payment_intent")
     _fails(world, made, payment, code)
     if not late:
-        ACTIONS["payment_intent_settled"](world, payment["id"])
+        charges.settled(world, payment)
 
 
 def _fails(world: World, made: Object, payment: Object, code: str) -> None:

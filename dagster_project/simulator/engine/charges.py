@@ -12,7 +12,7 @@ from dagster_project.simulator.engine import cards, connect, settlement, shapes
 from dagster_project.simulator.engine.disputes import dispute_opens, is_disputed, is_warned
 from dagster_project.simulator.engine.payouts import book
 from dagster_project.simulator.engine.refunds import refund_by_chance, release
-from dagster_project.simulator.engine.world import Object, World, action
+from dagster_project.simulator.engine.world import ACTIONS, Object, World, action
 
 HOLD = 7 * b.DAY  # how long an issuer keeps money for a charge that is not captured
 _PREFIX = "LEDGERLINE DEMO"
@@ -181,6 +181,12 @@ def failed(world: World, made: Object, payment: Object, error: Object) -> None:
         payment, "payment_intent.payment_failed", status="requires_payment_method", latest_charge=made["id"],
         last_payment_error=error, next_action=None, amount_received=0, payment_method=None,
     )  # fmt: skip
+
+
+def settled(world: World, payment: Object) -> None:
+    """Tell the invoice, if the payment is of one, that it came later or will not come."""
+    if told := ACTIONS.get("payment_intent_settled"):
+        told(world, payment["id"])
 
 
 def card_error(code: str, message: str, **more: Any) -> Object:

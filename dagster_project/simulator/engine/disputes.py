@@ -15,7 +15,7 @@ import msgspec
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.payouts import book
-from dagster_project.simulator.engine.refunds import refund
+from dagster_project.simulator.engine.refunds import refund, warning_is_answered
 from dagster_project.simulator.engine.world import Object, World, action
 
 _REASON_CODES = {"fraudulent": "10.4", "duplicate": "12.6", "product_not_received": "13.1",
@@ -93,6 +93,7 @@ def is_warned(world: World, made: Object) -> Object:
         actionable=not made["refunded"] and not made["disputed"], fraud_type="unauthorized_use_of_card",
     )  # fmt: skip
     world.emit("radar.early_fraud_warning.created", warning)
+    world.meta.setdefault("warned", {})[made["id"]] = warning["id"]
     return warning
 
 
@@ -108,6 +109,7 @@ def open_dispute(
         _withdraw(world, case)
     world.store.save(case)
     world.change(made, None, disputed=True)
+    warning_is_answered(world, made)
     world.emit("charge.dispute.created", case)
     if not inquiry:
         world.emit("charge.dispute.funds_withdrawn", case)

@@ -14,7 +14,7 @@ from dagster_project.simulator.engine.business import HOUR
 from dagster_project.simulator.engine.cards import card
 from dagster_project.simulator.engine.disputes import dispute_opens
 from dagster_project.simulator.engine.refunds import refund
-from dagster_project.simulator.engine.world import ACTIONS, Object, World, action
+from dagster_project.simulator.engine.world import Object, World, action
 
 __all__ = ["card", "charge", "dispute_opens", "intent", "refund"]
 
@@ -132,13 +132,7 @@ def customer_authenticates(world: World, id: str, method_id: str) -> None:
     decline = decline_of(cards.behaviour(world, method_id), present=True)
     method = world.the(method_id, "payment_method")
     charges.of_card(world, payment, customer, method, decline=decline, authenticated=True)
-    settled(world, payment)
-
-
-def settled(world: World, payment: Object) -> None:
-    """Tell the invoice, if the payment is of one, that it came or will not come."""
-    if told := ACTIONS.get("payment_intent_settled"):
-        told(world, payment["id"])
+    charges.settled(world, payment)
 
 
 # ---- capture and cancel ----------------------------------------------------------------------------------------
@@ -160,5 +154,5 @@ def cancel(world: World, payment: Object, reason: str | None) -> Object:
         payment, "payment_intent.canceled", status="canceled", canceled_at=world.now, cancellation_reason=reason,
         amount_capturable=0, next_action=None,
     )  # fmt: skip
-    settled(world, payment)
+    charges.settled(world, payment)
     return payment

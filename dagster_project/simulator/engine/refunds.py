@@ -77,7 +77,16 @@ def refund(
     world.emit("refund.created", back)
     total = made["amount_refunded"] + amount
     world.change(made, "charge.refunded", amount_refunded=total, refunded=total == made["amount"])
+    if made["refunded"]:
+        warning_is_answered(world, made)
     return back
+
+
+def warning_is_answered(world: World, made: Object) -> None:
+    """An early fraud warning about a charge that was refunded or disputed asks for nothing any more."""
+    if known := world.meta.get("warned", {}).get(made["id"]):
+        warning = world.the(known, "radar.early_fraud_warning")
+        world.change(warning, "radar.early_fraud_warning.updated", actionable=False)
 
 
 def _new(world: World, made: Object, amount: int, reason: str | None, metadata: Any, how: str = "refund") -> Object:

@@ -143,7 +143,9 @@ def test_an_issuer_warns_of_fraud(till):
     paid = till.pay("pm_card_createIssuerFraudRecord")
     (warning,) = till.api.radar.early_fraud_warnings.list({"charge": paid.latest_charge}).data
     assert (warning.fraud_type, warning.actionable) == ("unauthorized_use_of_card", True)
-    assert till.events("radar") == ["radar.early_fraud_warning.created"]
+    till.api.refunds.create({"charge": paid.latest_charge})
+    assert till.api.radar.early_fraud_warnings.retrieve(warning.id).actionable is False
+    assert till.events("radar") == ["radar.early_fraud_warning.created", "radar.early_fraud_warning.updated"]
     assert not misfits(warning)
 
 

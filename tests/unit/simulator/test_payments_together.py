@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
+import stripe
 from billing_cases import DAY, Shop, misfits
 from test_payments import Till
 
@@ -98,6 +99,9 @@ def test_a_destination_charge_passes_its_money_on_and_takes_it_back(market):
     transfer = till.api.transfers.retrieve(charge.transfer)
     assert (transfer.amount, transfer.destination, transfer.source_transaction) == (10_000, seller, charge.id)
     assert till.api.application_fees.retrieve(charge.application_fee).amount == 1_000
+    for more in ({"application_fee_amount": 10_001}, {"transfer_data": {"destination": seller, "amount": 10_001}}):
+        with pytest.raises(stripe.InvalidRequestError, match="must not be more"):
+            till.pay(**{"amount": 10_000, "transfer_data": {"destination": seller}, **more})
     refund = till.api.refunds.create(
         {"charge": charge.id, "amount": 5_000, "reverse_transfer": True, "refund_application_fee": True}
     )
