@@ -131,6 +131,8 @@ def _confirm(world: World, intent: Object, params: Params) -> Object:
             payment_intent=shapes.frozen(intent), payment_method=shapes.frozen(method),
         )  # fmt: skip
     payments.confirm(world, intent, off_session=off_session, return_url=params.get("return_url"))
+    if intent["status"] in ("succeeded", "requires_payment_method"):
+        payments.settled(world, intent)
     if intent["status"] == "requires_payment_method":
         raise declined(intent)
     return intent

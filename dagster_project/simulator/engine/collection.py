@@ -139,12 +139,12 @@ def _not_paid(world: World, invoice: Object, sub: Object | None, attempt: int, e
         return False
     retries = world.business.retry_days
     collected = invoice["auto_advance"] and invoice["collection_method"] == "charge_automatically"
-    again = world.now + retries[attempt - 1] * b.DAY if collected and attempt <= len(retries) else None
-    _attempted(world, invoice, event, attempt, again)
-    if again is not None:
+    planned = world.now + retries[attempt - 1] * b.DAY if collected and attempt <= len(retries) else None
+    _attempted(world, invoice, event, attempt, planned)
+    if planned is not None:
         if sub and sub["status"] == "active":
             update(world, sub, status="past_due")
-        world.later(again, retry, invoice["id"])
+        world.later(planned, retry, invoice["id"])
     elif collected:
         _give_up(world, invoice, sub)
     return False

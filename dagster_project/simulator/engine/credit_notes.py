@@ -150,8 +150,8 @@ def _move(world: World, invoice: Object, before: int, after: int) -> None:
             "amount_due": invoice["amount_due"] - before, "amount_remaining": invoice["amount_remaining"] - before,
         }  # fmt: skip
     world.change(invoice, "invoice.updated", **changes)
-    if before > 0 and invoice["amount_remaining"] == 0:
-        ACTIONS["nothing_is_left"](world, invoice["id"])
+    if before:
+        ACTIONS["less_is_asked_for"](world, invoice["id"])
 
 
 def void(world: World, note: Object) -> Object:

@@ -15,6 +15,7 @@ from dagster_project.simulator.engine.prices import inline_price
 from dagster_project.simulator.engine.pricing import amount_of, pricing, product_name, rounded, unit_amount
 from dagster_project.simulator.engine.world import Object, World
 
+MOST = 999_999_999_999  # minor units of one item
 _OF_THE_LINE = (
     "amount", "subtotal", "description", "pricing", "quantity", "quantity_decimal", "period", "discounts",
     "discountable", "metadata",
@@ -47,10 +48,17 @@ def worth(world: World, given: Object, currency: str) -> Object:
         exact = int(quantity) if quantity == quantity.to_integral_value() else quantity
         found["amount"] = amount_of(world, price, exact, currency)
         priced = pricing(price, unit_amount(world, price, currency))
-        return found | {"pricing": priced, "name": product_name(world, price)}
+        return _bounded(found) | {"pricing": priced, "name": product_name(world, price)}
     unit = Decimal(given["amount"] if named == ["amount"] else given["unit_amount_decimal"])
     found["amount"] = rounded(unit * quantity)
-    return found | {"pricing": {"type": "price_details", "unit_amount_decimal": plain(unit)}}
+    return _bounded(found) | {"pricing": {"type": "price_details", "unit_amount_decimal": plain(unit)}}
+
+
+def _bounded(found: Object) -> Object:
+    """Raises ValueError for an amount of more than twelve digits."""
+    if abs(found["amount"]) > MOST:
+        raise ValueError(f"The amount must be no more than {MOST}.")
+    return found
 
 
 def add_item(

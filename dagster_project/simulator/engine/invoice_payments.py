@@ -41,13 +41,11 @@ def default_payment(world: World, invoice: Object, method: str | None = None) ->
     left = invoice["amount_remaining"]
     method = method or method_of(world, invoice)
     if invoice["id"] in known:
+        ask_for_the_rest(world, invoice)
         payment = world.the(known[invoice["id"]], "payment_intent")
-        if payment["amount"] != left:
-            row = world.the(payment_id(payment["id"]), "invoice_payment")
-            world.change(row, None, amount_requested=left)
         if method is not None:
             kind = world.the(method, "payment_method")["type"]
-            world.change(payment, None, payment_method=method, amount=left, payment_method_types=[kind])
+            world.change(payment, None, payment_method=method, payment_method_types=[kind])
         return payment
     customer = world.the(invoice["customer"], "customer")
     text = _TEXTS.get(invoice["billing_reason"], "Subscription creation")
@@ -81,6 +79,7 @@ def received(world: World, invoice: Object, row: Object, amount: int, **changes:
     paid = invoice["amount_paid"] + amount
     if left > 0:
         world.change(invoice, "invoice.updated", amount_paid=paid, amount_remaining=left, attempted=True, **changes)
+        ask_for_the_rest(world, invoice)
         return False
     cancel_open(world, invoice, "abandoned")
     if left < 0:
@@ -136,12 +135,26 @@ def paid_elsewhere(world: World, invoice: Object) -> None:
     settle(world, invoice, out_of_band=True, amount_paid=invoice["amount_paid"] + amount)
 
 
+def ask_for_the_rest(world: World, invoice: Object) -> None:
+    """The intent of an invoice is for what remains, unless it is under way."""
+    id = world.meta.get("intents", {}).get(invoice["id"])
+    if id is None:
+        return
+    payment = world.the(id, "payment_intent")
+    if payment["status"] != "processing" and payment["amount"] != invoice["amount_remaining"]:
+        world.change(payment_row(world, id), None, amount_requested=invoice["amount_remaining"])
+        world.change(payment, None, amount=invoice["amount_remaining"])
+
+
 @action
-def nothing_is_left(world: World, id: str) -> None:
-    """A credit note has taken away all that was to be paid."""
+def less_is_asked_for(world: World, id: str) -> None:
+    """A credit note has changed what is to be paid; nothing left means paid."""
     invoice = world.the(id, "invoice")
-    cancel_open(world, invoice, "abandoned")
-    settle(world, invoice, out_of_band=True)
+    if invoice["amount_remaining"]:
+        ask_for_the_rest(world, invoice)
+    else:
+        cancel_open(world, invoice, "abandoned")
+        settle(world, invoice, out_of_band=True)
 
 
 def cancel_open(world: World, invoice: Object, reason: str) -> None:

@@ -13,6 +13,8 @@ from dagster_project.simulator.engine.meters import plain
 from dagster_project.simulator.engine.pricing import keep_on_request
 from dagster_project.simulator.engine.world import Object, World
 
+MOST = 99_999_999_999  # minor units of one unit or tier
+
 
 def amounts(given: Object) -> tuple[int | None, str | None]:
     """(unit_amount, unit_amount_decimal) of parameters that have one of them.
@@ -22,7 +24,7 @@ def amounts(given: Object) -> tuple[int | None, str | None]:
     if given.get("unit_amount") is not None and given.get("unit_amount_decimal") is not None:
         raise ValueError("You may only specify one of these parameters: unit_amount, unit_amount_decimal.")
     if given.get("unit_amount") is not None:
-        return given["unit_amount"], str(given["unit_amount"])
+        return _both(str(given["unit_amount"]))
     return _both(given.get("unit_amount_decimal"))
 
 
@@ -30,6 +32,8 @@ def _both(text: str | None) -> tuple[int | None, str | None]:
     if text is None:
         return None, None
     number = Decimal(text)
+    if not 0 <= number <= MOST:
+        raise ValueError(f"The amount of a price must be at least 0 and no more than {MOST}.")
     return (int(number) if number == number.to_integral_value() else None), plain(number)
 
 

@@ -34,7 +34,7 @@ def amount_of(world: World, price: Object, quantity: Quantity, currency: str | N
 
 def rounded(amount: Decimal) -> int:
     """To the nearest minor unit, halves away from zero."""
-    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
+    return int(amount.to_integral_value(ROUND_HALF_UP))
 
 
 def unit_amount(world: World, price: Object, currency: str | None = None) -> str | None:

@@ -133,6 +133,41 @@ def test_a_card_that_needs_its_holder_pays_once_they_have_authenticated(account)
     assert (row.status, row.amount_paid) == ("paid", 1000)
 
 
+def test_a_first_invoice_is_paid_by_confirming_its_payment(account):
+    shop = Shop(account)
+    of = shop.api.customers.create({"email": "ada@example.com", "test_clock": shop.clock}).id
+    sub = shop.api.subscriptions.create(
+        {"customer": of, "items": [{"price": shop.price(1000)}], "payment_behavior": "default_incomplete",
+         "expand": ["latest_invoice.confirmation_secret"]}
+    )  # fmt: skip
+    secret = sub.latest_invoice.confirmation_secret.client_secret
+    assert (sub.status, sub.latest_invoice.status) == ("incomplete", "open") and not misfits(sub.latest_invoice)
+    intent = secret.partition("_secret_")[0]
+    with pytest.raises(stripe.CardError):
+        shop.api.payment_intents.confirm(intent, {"payment_method": "pm_card_chargeDeclined"})
+    assert shop.api.subscriptions.retrieve(sub.id).status == "incomplete"
+    assert shop.api.invoices.retrieve(sub.latest_invoice.id).attempt_count == 1
+    shop.api.payment_intents.confirm(intent, {"payment_method": "pm_card_visa"})
+    paid = shop.api.invoices.retrieve(sub.latest_invoice.id)
+    assert (paid.status, paid.amount_paid) == ("paid", 1000)
+    assert shop.api.subscriptions.retrieve(sub.id).status == "active"
+
+
+def test_what_was_credited_is_not_asked_for_any_more(account):
+    client = account.client()
+    of, _ = holder(account, "pm_card_visa")
+    invoice = client.v1.invoices.finalize_invoice(bill(account, 1000, of=of).id)
+    row = client.v1.invoice_payments.list({"invoice": invoice.id}).data[0]
+    note = client.v1.credit_notes.create({"invoice": invoice.id, "amount": 400})
+    assert client.v1.payment_intents.retrieve(row.payment.payment_intent).amount == 600
+    client.v1.credit_notes.void_credit_note(note.id)
+    client.v1.credit_notes.create({"invoice": invoice.id, "amount": 100})
+    client.v1.payment_intents.confirm(row.payment.payment_intent)
+    paid = client.v1.invoices.retrieve(invoice.id)
+    assert (paid.status, paid.amount_paid, paid.amount_due) == ("paid", 900, 900)
+    assert client.v1.invoice_payments.retrieve(row.id).amount_requested == 900
+
+
 def test_a_bank_debit_pays_days_later_or_fails_then(account):
     client = account.client()
     good, bad = holder(account, "pm_usBankAccount_success")[0], holder(account, "pm_usBankAccount_insufficientFunds")[0]

@@ -103,6 +103,8 @@ def test_tiers_are_shown_only_when_asked_for(account):
         ({"unit_amount": 5, "recurring": {"interval": "month", "usage_type": "metered"}}, "meter"),
         ({"unit_amount": 5, "recurring": {"interval": "year", "interval_count": 4}}, "three years"),
         ({"unit_amount": 5, "tiers_mode": "volume"}, "belong to"),
+        ({"unit_amount": 10**12}, "no more than"),
+        ({"unit_amount_decimal": "-1"}, "at least 0"),
     ],
 )  # fmt: skip
 def test_a_price_that_makes_no_sense_is_refused(account, fields, message):
