@@ -272,5 +272,5 @@ class Flat(Saas):
 
 
 SCENARIOS: dict[str, type[Saas]] = {
-    "saas": Saas, "usage": Usage, "flat": Flat,
+    "saas": Saas, "marketplace": Marketplace, "usage": Usage, "global": Global, "chaos": Chaos, "flat": Flat,
 }  # fmt: skip
