@@ -15,4 +15,5 @@ __all__ = ["chaos", "make"]  # the actions of chaos are known once it is importe
 
 def make(world: World, parameters: Parameters, progress: Callable[[str], None] = print) -> None:
     """Fill an empty world with the business that `scenarios.completed` has named."""
-    (fill if parameters["scenario"] == FLAT else seed)(world, **parameters, progress=progress)
+    with world.store.hurried():
+        (fill if parameters["scenario"] == FLAT else seed)(world, **parameters, progress=progress)

@@ -121,6 +121,8 @@ class Saas:
         None  # the share of each day's payments that Stripe holds back, for how many days
     )
     instant_payout_fee = (0.015, 50)  # share, and the least in minor units
+    few = {"quote": 7, "checkout.session": 4, "billing.credit_grant": 4, "payment_link": 4, "review": 6, "topup": 2,
+           "radar.early_fraud_warning": 3, "subscription_schedule": 4}  # of each, at the end of the history  # fmt: skip
     billing_fee = {"usd": 4500, "eur": 3200, "jpy": 5200}  # Stripe's own monthly fee
     fees_elsewhere = (0.029, 30)  # for a currency without a row in `fees`: the fixed part in US cents
     method_fees: dict[str, dict[str, tuple[float, int, int | None]]] = {  # method -> currency -> share, fixed, at most
@@ -256,6 +258,12 @@ class Chaos(Saas):
     payout_fails = 0.12
     payout_late = 0.2
     topup_fails = 0.3
+    reserve = (0.1, 7)
+    debit_fails_late = 0.3
+    dispute_partial = 0.3
+    dispute_again = 0.4
+    dispute_fee_returned = True
+    fraud_warning = 0.5
     fx_fee_separate = True
 
 

@@ -158,6 +158,13 @@ class Store:
         row.extra.update(extra)
         self._dirty[row.kind, obj["id"]] = row
 
+    @contextlib.contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Inside, writing does not wait for the disk: for a new file, which nobody has until it is whole."""
+        self._db.executescript("pragma synchronous = off; pragma cache_size = -100000")
+        yield
+        self._db.executescript("pragma synchronous = normal; pragma cache_size = -2000")
+
     def fill(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write very many objects into a new file, each a tuple of `COLUMNS` without the first.
 
@@ -167,7 +174,7 @@ class Store:
         made = self._schema()[1:]
         for statement in made:
             self._db.execute(f"drop index {statement.split(' if not exists ')[1].split(' on ')[0]}")
-        self._db.executescript("pragma journal_mode = off; pragma synchronous = off; pragma cache_size = -200000")
+        self._db.execute("pragma journal_mode = off")
         self._db.execute("begin")
         numbered = ((number, *row) for number, row in enumerate(rows, self._seq + 1))
         self._db.executemany(
@@ -176,7 +183,7 @@ class Store:
         self._db.execute("commit")
         for statement in made:
             self._db.execute(statement)
-        self._db.executescript("pragma cache_size = -2000; pragma synchronous = normal; pragma journal_mode = wal")
+        self._db.execute("pragma journal_mode = wal")
         self._seq = self._db.execute(f"select coalesce(max(seq), 0) from {self._table}").fetchone()[0]
 
     def delete(self, id: str, tombstone: Object | None, *, kind: str | None = None) -> None:

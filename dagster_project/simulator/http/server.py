@@ -235,6 +235,8 @@ def _prepared(folder: Path, asked: scenarios.Parameters, api_version: str | None
         store.meta["api_version"] = api_version
     make(World(store), parameters, progress=lambda line: print(line, flush=True))
     store.close()
+    with making.open("rb") as whole:
+        os.fsync(whole.fileno())
     _forget(path)
     making.replace(path)
     return _opened(path)
