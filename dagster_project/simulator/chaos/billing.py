@@ -147,12 +147,14 @@ def leaves_behind_a_test_clock(world: World, dice: Random, customer: str) -> Non
     clock = post(world, "/v1/test_helpers/test_clocks", frozen_time=world.now, name="Renewal")
     if clock is None:
         return
-    tester = post(world, "/v1/customers", name="Test", test_clock=clock["id"], payment_method="pm_card_visa",
-                  invoice_settings={"default_payment_method": "pm_card_visa"})  # fmt: skip
-    if tester is None:
+    card = post(world, "/v1/payment_methods", type="card", card={"token": "tok_visa"})
+    tester = post(world, "/v1/customers", name="Test", test_clock=clock["id"], payment_method=card and card["id"])
+    if tester is None or card is None:
         return
-    post(world, "/v1/subscriptions", customer=tester["id"],
-         items=[{"price": price(world, dice, "usd"), "quantity": 2}])  # fmt: skip
+    post(
+        world, "/v1/subscriptions", customer=tester["id"], default_payment_method=card["id"],
+        items=[{"price": price(world, dice, "usd"), "quantity": 2}],
+    )  # fmt: skip
     path = f"/v1/test_helpers/test_clocks/{clock['id']}"
     post(world, f"{path}/advance", frozen_time=world.now + 33 * DAY)
     post(world, f"{path}/advance", frozen_time=world.now + 33 * DAY + 2 * HOUR)

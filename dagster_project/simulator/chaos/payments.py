@@ -85,7 +85,7 @@ def asks_for_its_money_back(world: World, dice: Random, customer: str) -> None:
 
 @deed
 def has_its_dispute_answered(world: World, dice: Random, customer: str) -> None:
-    dispute = one_of(world, dice, "dispute")
+    dispute = one_of(world, dice, "dispute", status=["needs_response", "warning_needs_response"])
     if dispute is None:
         return
     if dice.random() < 0.3:

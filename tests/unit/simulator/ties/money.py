@@ -110,6 +110,7 @@ def _batches(books: Books) -> Iterator[str]:
 def _charge(books: Books, charge: Object, refunds: list[Object], disputes: list[Object]) -> Iterator[str]:
     id, row = charge["id"], books.find("balance_transaction", charge["balance_transaction"])
     taken = charge["amount_captured"] if charge["status"] != "pending" else charge["amount"]
+    taken += sum(refund["amount"] for refund in refunds if _releases(books, refund))
     back = books.find("balance_transaction", charge["failure_balance_transaction"])
     if charge["status"] == "failed":
         if row is not None and (back is None or back["amount"] != -row["amount"]):
@@ -134,10 +135,17 @@ def _charge(books: Books, charge: Object, refunds: list[Object], disputes: list[
         yield f"{id}: disputed is {charge['disputed']} with {len(disputes)} disputes"
 
 
+def _releases(books: Books, refund: Object) -> bool:
+    """Whether it gives back what was authorized, booked and not captured."""
+    row = books.find("balance_transaction", refund["balance_transaction"])
+    return row is not None and row["reporting_category"] == "partial_capture_reversal"
+
+
 def _refund(books: Books, refund: Object) -> Iterator[str]:
     id, row = refund["id"], books.find("balance_transaction", refund["balance_transaction"])
     if row is None:
-        if refund["status"] == "succeeded":
+        # What was only authorized was never in the balance.
+        if refund["status"] == "succeeded" and books.the("charge", refund["charge"])["balance_transaction"]:
             yield f"{id}: succeeded without a balance transaction"
         return
     expected = -converted(refund["amount"], refund["currency"], row["currency"], row["exchange_rate"])
