@@ -221,7 +221,7 @@ def _date(option: str, text: str | None) -> int | None:
 # ---- the local Stripe ---------------------------------------------------------------------------------------
 @cli.group(invoke_without_command=True)
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: LEDGERLINE_SIMULATOR_PORT.")
-@click.option("--scenario", metavar="NAME", help="saas (default), usage or flat.")
+@click.option("--scenario", metavar="NAME", help="saas (default), marketplace, usage, global, chaos or flat.")
 @click.option("--customers", type=int, help="10 to 20,000; default: 1500, or the business that is there.")
 @click.option("--objects", type=int, help="Of flat, which has volume alone; default: 1,000,000.")
 @click.option("--months", type=int, help="1 to 120; default: 24, or the business that is there.")

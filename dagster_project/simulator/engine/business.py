@@ -121,8 +121,9 @@ class Saas:
         None  # the share of each day's payments that Stripe holds back, for how many days
     )
     instant_payout_fee = (0.015, 50)  # share, and the least in minor units
+    # Of each that is rare, at the end of the history.
     few = {"quote": 7, "checkout.session": 4, "billing.credit_grant": 4, "payment_link": 4, "review": 6, "topup": 2,
-           "radar.early_fraud_warning": 3, "subscription_schedule": 4}  # of each, at the end of the history  # fmt: skip
+           "radar.early_fraud_warning": 3, "subscription_schedule": 4}  # fmt: skip
     billing_fee = {"usd": 4500, "eur": 3200, "jpy": 5200}  # Stripe's own monthly fee
     fees_elsewhere = (0.029, 30)  # for a currency without a row in `fees`: the fixed part in US cents
     method_fees: dict[str, dict[str, tuple[float, int, int | None]]] = {  # method -> currency -> share, fixed, at most

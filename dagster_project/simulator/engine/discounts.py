@@ -161,8 +161,8 @@ def drop_discounts(world: World, sub: Object, dropped: list[str]) -> None:
 
 
 def spend(world: World, lines: list[Object]) -> None:
-    """Coupons that work once have worked: they go, wherever they were given."""
-    used = {part["discount"]: part["amount"] for line in lines for part in line["discount_amounts"]}
+    """Coupons that work once and took something off have worked: they go, wherever they were given."""
+    used = {part["discount"]: part["amount"] for line in lines for part in line["discount_amounts"] if part["amount"]}
     once = []
     for id in used:
         coupon = coupon_of(world, id)

@@ -38,7 +38,7 @@ def draft(world: World, sub: Object, reason: str, lines: list[Object], **fields:
         **({"period_start": _last_edge(world, sub)} if reason == "subscription_cycle" else {}), **fields,
     )  # fmt: skip
     update(world, sub, latest_invoice=invoice["id"])
-    if invoice["total"] > 0:
+    if any(part["amount"] for part in invoice["total_discount_amounts"]):
         spend(world, lines_of(world, invoice) if len(lines) > 10 else invoice["lines"]["data"])
     return invoice
 

@@ -1,4 +1,4 @@
-"""Objects of which a business has only a few, so that every list has something to show; `business.few` says how many."""
+"""Objects of which a business has only a few, so that every list has something to show."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def _sales(world: World, customers: list[Object]) -> None:
     currencies = list(world.business.currencies)
     for number in range(few["payment_link"]):
         link = world.add(
-            "payment_link", "plink", active=number == 0 or number % 3 > 0, currency=currencies[number % len(currencies)],
-            url=f"https://buy.example.com/{number + 1}", metadata={},
+            "payment_link", "plink", active=number == 0 or number % 3 > 0, metadata={},
+            currency=currencies[number % len(currencies)], url=f"https://buy.example.com/{number + 1}",
         )  # fmt: skip
         world.emit("payment_link.created", link)
     running = [row for row in reversed(world.store.all("subscription")) if row["status"] == "active"]

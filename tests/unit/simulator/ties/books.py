@@ -62,7 +62,7 @@ def _of(world: World) -> Books:
     usage = {
         (meter, customer): [(hour, Decimal(value)) for hour, value in store.usage(meter, customer, 0, 2**62)]
         for meter in kinds.get("billing.meter", {})
-        for customer in kinds.get("customer", {})
+        for customer in sorted({invoice["customer"] for invoice in kinds.get("invoice", {}).values()})
     }
     return Books(
         world.id_of_account, world.now, balance_object(world), kinds,

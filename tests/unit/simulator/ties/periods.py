@@ -18,6 +18,7 @@ _RUNNING = ("active", "past_due", "trialing")
 def findings(books: Books) -> Iterator[str]:
     billed: dict[str, list[Object]] = defaultdict(list)
     renewals: set[str] = set()
+    restarts: set[tuple[str, int]] = set()
     for invoice in books.all("invoice"):
         for line in reversed(books.children["line_item"][invoice["id"]]):
             details = line["parent"]["subscription_item_details"]
@@ -25,11 +26,14 @@ def findings(books: Books) -> Iterator[str]:
                 billed[details["subscription_item"]].append(line)
                 if invoice["billing_reason"] == "subscription_cycle":
                     renewals.add(line["id"])
+                else:
+                    restarts.add((details["subscription"], line["period"]["start"]))
                 yield from _cost(books, invoice, line)
     for sub in books.all("subscription"):
+        begun = {at for id, at in restarts if id == sub["id"]} | {sub["trial_end"], sub["billing_cycle_anchor"]}
         yield from _periods(books, sub)
         for item in sub["items"]["data"]:
-            yield from _billed(sub, item, billed.get(item["id"], []), renewals)
+            yield from _billed(sub, item, billed.get(item["id"], []), renewals, begun)
 
 
 def edge(anchor: int, interval: str, count: int) -> int:
@@ -73,20 +77,20 @@ def _periods(books: Books, sub: Object) -> Iterator[str]:
             yield f"{item['id']}: its period is not one interval long"
 
 
-def _billed(sub: Object, item: Object, lines: list[Object], renewals: set[str]) -> Iterator[str]:
+def _billed(sub: Object, item: Object, lines: list[Object], renewals: set[str], begun: set[int]) -> Iterator[str]:
     """A renewal begins where the period before it ended; what a new anchor, a pause or a trial begins is none."""
     lines = sorted(lines, key=lambda line: (line["period"]["start"], line["period"]["end"]))
     metered = item["price"]["recurring"]["usage_type"] == "metered"
     for before, after in pairwise(lines):
         begins = after["period"]["start"]
-        if before["period"]["end"] != begins and after["id"] in renewals and begins != sub["trial_end"]:
+        if before["period"]["end"] != begins and after["id"] in renewals and begins not in begun:
             yield f"{after['id']}: does not begin where {before['id']} ended, at {before['period']['end']}"
     anchor, recurring = sub["billing_cycle_anchor"], item["price"]["recurring"]
     for line in lines:
         start, end = line["period"]["start"], line["period"]["end"]
         if start >= anchor and not metered and end != following(anchor, recurring, start):
             yield f"{line['id']}: {start} to {end} is not one interval from the anchor"
-    if lines and not metered and sub["status"] in _RUNNING and not sub["pause_collection"]:
+    if lines and not metered and sub["status"] in ("active", "past_due") and not sub["pause_collection"]:
         last = lines[-1]["period"]
         if (last["start"], last["end"]) != (item["current_period_start"], item["current_period_end"]):
             yield f"{item['id']}: its current period was not billed"
