@@ -50,7 +50,7 @@ def _sales(world: World, customers: list[Object]) -> None:
             currency=currencies[number % len(currencies)], url=f"https://buy.example.com/{number + 1}",
         )  # fmt: skip
         world.emit("payment_link.created", link)
-    running = [row for row in reversed(world.store.all("subscription")) if row["status"] == "active"]
+    running = [row for row in world.store.all("subscription") if row["status"] == "active"]
     for row in running[: few["subscription_schedule"]]:
         sub = world.the(row["id"], "subscription")
         if sub["schedule"] is None and not sub["cancel_at_period_end"]:
