@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.simulator.calls import amounts, payment_methods
-from dagster_project.simulator.engine import connect, payments, shapes
+from dagster_project.simulator.engine import charges, connect, payments, shapes
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter
 from dagster_project.simulator.http.parameters import merged
@@ -132,7 +132,7 @@ def _confirm(world: World, intent: Object, params: Params) -> Object:
         )  # fmt: skip
     payments.confirm(world, intent, off_session=off_session, return_url=params.get("return_url"))
     if intent["status"] in ("succeeded", "requires_payment_method"):
-        payments.settled(world, intent)
+        charges.settled(world, intent)
     if intent["status"] == "requires_payment_method":
         raise declined(intent)
     return intent
