@@ -405,3 +405,71 @@ def test_a_platform_holds_in_reserve_what_its_accounts_owe(platform: Simulator, 
     assert [row.amount for row in client.v1.balance.retrieve().connect_reserved] == [0]
     assert kept(platform.world)["available", "usd"] == before - 5_000
     check(platform.world, definitions)
+
+
+# ---- through payment intents, as a platform does it ----------------------------------------------------------
+def test_a_direct_payment_with_a_fee_and_its_refund(platform: Simulator, definitions: dict[str, Any]) -> None:
+    client, one = platform.client(), seller(platform).id
+    there: Any = {"stripe_account": one}
+    paid = client.v1.payment_intents.create(
+        {
+            "amount": 20_000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True,
+            "application_fee_amount": 2_500,
+        },
+        there,
+    )  # fmt: skip
+    charge = client.v1.charges.retrieve(str(paid.latest_charge), {"expand": ["application_fee"]}, there).to_dict()
+    assert (paid.status, charge["application_fee_amount"], charge["application_fee"]["account"]) == (
+        "succeeded", 2_500, one,
+    )  # fmt: skip
+    row = client.v1.balance_transactions.retrieve(charge["balance_transaction"], {}, there)
+    assert row.fee == 2_500 + 20_000 * 29 // 1000 + 30
+    client.v1.refunds.create({"charge": charge["id"], "refund_application_fee": True}, there)
+    assert client.v1.application_fees.list().data[0].refunded
+    assert refused(lambda: client.v1.charges.retrieve(charge["id"])).http_status == 404
+    check(platform.world, definitions)
+    platform.control("advance", {"days": 9})
+    check(platform.world, definitions)
+
+
+def test_a_destination_payment_in_a_foreign_currency_is_passed_on_and_taken_back(
+    platform: Simulator, definitions: dict[str, Any]
+) -> None:
+    client, one = platform.client(), seller(platform, "GB").id
+    paid = client.v1.payment_intents.create(
+        {
+            "amount": 30_000, "currency": "jpy", "payment_method": "pm_card_visa", "confirm": True,
+            "application_fee_amount": 3_000, "transfer_data": {"destination": one}, "transfer_group": "order 9",
+        }
+    )  # fmt: skip
+    charge = platform.world.the(str(paid.latest_charge), "charge")
+    row = platform.world.the(charge["balance_transaction"])
+    sent = client.v1.transfers.retrieve(charge["transfer"])
+    assert (row["currency"], sent.currency, sent.amount, sent.transfer_group) == (
+        "usd", "usd", row["amount"], "order 9",
+    )  # fmt: skip
+    payment = platform.world.within(one).the(str(sent.destination_payment))
+    assert platform.world.within(one).the(payment["balance_transaction"])["currency"] == "gbp"
+    fee = client.v1.application_fees.list().data[0]
+    assert abs(fee.amount - row["amount"] // 10) <= 1
+    back = client.v1.refunds.create({"charge": charge["id"], "reverse_transfer": True, "refund_application_fee": True})
+    assert client.v1.transfers.retrieve(sent.id).reversed
+    assert client.v1.application_fees.retrieve(fee.id).refunded
+    assert back.transfer_reversal
+    check(platform.world, definitions)
+    platform.control("advance", {"days": 9})
+    check(platform.world, definitions)
+
+
+def test_a_connected_account_has_events_a_balance_and_search_of_its_own_key(platform: Simulator) -> None:
+    client, one = platform.client(), seller(platform).id
+    client.v1.payment_intents.create(
+        {"amount": 5_000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True},
+        {"stripe_account": one},
+    )  # fmt: skip
+    told = client.v1.events.list({"limit": 100}, {"stripe_account": one}).data
+    assert {event.account for event in told} == {one}
+    assert {"charge.succeeded", "payment_intent.succeeded"} <= {event.type for event in told}
+    assert "charge.succeeded" not in {event.type for event in client.v1.events.list({"limit": 100}).data}
+    pending = client.v1.balance.retrieve({}, {"stripe_account": one}).pending
+    assert [(part.currency, part.amount) for part in pending] == [("usd", 5_000 - 145 - 30)]
