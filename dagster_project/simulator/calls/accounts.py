@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator.engine import accounts
+from dagster_project.simulator.engine import accounts, settlement
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter
 from dagster_project.simulator.http.parameters import merged
@@ -106,7 +106,7 @@ def _capabilities(params: Params, kind: str) -> tuple[str, ...]:
 def _changes(account: Object, params: Params) -> Object:
     changes: Object = {name: params[name] for name in ("email", "business_type") if name in params}
     if params.get("default_currency"):
-        changes["default_currency"] = params["default_currency"]
+        changes["default_currency"] = _known(params["default_currency"], "default_currency")
     if "metadata" in params:
         changes["metadata"] = merged(account["metadata"], params["metadata"])
     for name in ("business_profile", "tos_acceptance"):
@@ -114,7 +114,9 @@ def _changes(account: Object, params: Params) -> Object:
             changes[name] = {**(account.get(name) or {}), **params[name]}
     if params.get("settings"):
         if "settings" not in account:
-            raise ApiError(400, "The settings of your own account are changed in the Dashboard.", param="settings")
+            raise ApiError(
+                400, "The settings of your own account are changed by POST /v1/balance_settings.", param="settings"
+            )
         changes["settings"] = _merged(account["settings"], {"payouts": _payouts(params["settings"].get("payouts"))})
     return changes
 
@@ -156,6 +158,7 @@ def _bank(world: World, account: Object, given: Object) -> Object:
     currency = given.get("currency") or accounts.CURRENCIES.get(country)
     if currency is None:
         raise invalid_parameter("external_account[country]", f"Country '{country}' is unknown.")
+    _known(currency, "external_account[currency]")
     number = given["account_number"]
     bank = accounts.new_bank(
         world, account["id"], country, currency, given.get("account_holder_name"), number[-4:],
@@ -164,6 +167,12 @@ def _bank(world: World, account: Object, given: Object) -> Object:
     if number in _FAILING:
         world.meta.setdefault("bank_fails", {})[bank["id"]] = _FAILING[number]
     return bank
+
+
+def _known(currency: str, param: str) -> str:
+    if currency not in settlement.PER_DOLLAR:
+        raise invalid_parameter(param, f"Invalid currency: {currency}.")
+    return currency
 
 
 def _check_owner(account: Object, bank: Object) -> None:

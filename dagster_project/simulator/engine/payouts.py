@@ -49,10 +49,44 @@ def day_ends(world: World) -> None:
 
 # ---- the schedule -------------------------------------------------------------------------------------------
 def settings(world: World) -> Object:
-    """The account's payout settings; an account without any is paid daily."""
+    """How the account is paid out; one that has said nothing is paid daily."""
     account = world.platform.store.get(world.id_of_account, "account") or {}
     found: Object = (account.get("settings") or {}).get("payouts") or {}
-    return {"debit_negative_balances": False, "schedule": {"interval": "daily"}, **found}
+    default = {"debit_negative_balances": False, "schedule": {"interval": "daily"}, "statement_descriptor": None}
+    return {**default, "minimum_balance": {}, **found, **world.meta.get("payout_settings", {})}
+
+
+def change_settings(world: World, changes: Object) -> None:
+    """What an account object shows of them is kept in it, the rest beside."""
+    account = world.platform.store.get(world.id_of_account, "account") or {}
+    beside = world.meta.setdefault("payout_settings", {})
+    if account.get("settings"):
+        shown = account["settings"]["payouts"]
+        for name in [name for name in changes if name in shown]:
+            shown = {**shown, name: changes.pop(name)}
+        shown["schedule"] = {"delay_days": 2, **shown["schedule"]}
+        world.platform.change(account, None, settings={**account["settings"], "payouts": shown})
+    beside.update(changes)
+
+
+def balance_settings(world: World) -> Object:
+    """What `/v1/balance_settings` answers."""
+    found = settings(world)
+    schedule = {name: value for name, value in found["schedule"].items() if name != "delay_days"}
+    for name, days in (("weekly_anchor", "weekly_payout_days"), ("monthly_anchor", "monthly_payout_days")):
+        if name in schedule:
+            schedule.setdefault(days, [schedule.pop(name)])
+    return {
+        "object": "balance_settings",
+        "payments": {
+            "debit_negative_balances": found["debit_negative_balances"],
+            "payouts": {
+                "minimum_balance_by_currency": found["minimum_balance"] or None, "schedule": schedule,
+                "statement_descriptor": found["statement_descriptor"], "status": "enabled",
+            },
+            "settlement_timing": {"delay_days": found["schedule"].get("delay_days", 2)},
+        },
+    }  # fmt: skip
 
 
 def _pay_out_what_is_due(world: World) -> None:
@@ -65,7 +99,7 @@ def _pay_out_what_is_due(world: World) -> None:
     for currency in sorted(world.unpaid):
         amount = sum(net for _, net in world.unpaid[currency])
         if (amount > 0 and due) or (amount < 0 and debits):
-            _pay_out(world, currency, amount, weekday)
+            _pay_out(world, currency, amount, weekday, chosen["minimum_balance"].get(currency, 0))
 
 
 def _is_due(schedule: Object, now: int, weekday: int) -> bool:
@@ -84,26 +118,29 @@ def _is_due(schedule: Object, now: int, weekday: int) -> bool:
     return bool(interval == "daily")
 
 
-def _pay_out(world: World, currency: str, amount: int, weekday: int) -> None:
-    """Pay out the batch of everything that is available in a currency; of a negative one, debit the bank account."""
+def _pay_out(world: World, currency: str, amount: int, weekday: int, least: int) -> None:
+    """Pay out the batch of everything that is available in a currency; of a negative one, debit the bank account.
+
+    What must stay is held back within the batch and released after it:
+    https://docs.stripe.com/payouts/minimum-balances-for-automatic-payouts
+    """
     bank = bank_of(world, currency)
-    if bank is None:
-        return
     step = settlement.WHOLE_PAYOUTS.get(currency, 1)
-    held = abs(amount) % step * (1 if amount > 0 else -1)
-    if amount == held:
+    paid = max(0, amount - least) // step * step if amount > 0 else -(-amount // step * step)
+    if bank is None or not paid:
         return
+    held = amount - paid
     if held:
         book(
             world, "payout_minimum_balance_hold", "payout_minimum_balance_hold", None, -held, currency,
-            description="Held back: payouts are in whole units",
+            description="Payout minimum balance hold",
         )  # fmt: skip
     batch = world.unpaid[currency]
     payout = _payout(
-        world, amount - held, currency, bank, arrival=(world.now // DAY + (2 if weekday < 3 else 4)) * DAY,
+        world, paid, currency, bank, arrival=(world.now // DAY + (2 if weekday < 3 else 4)) * DAY,
         automatic=True, status="in_transit", reconciliation_status="in_progress", description="STRIPE PAYOUT",
     )  # fmt: skip
-    row = book(world, "payout", "payout", payout["id"], held - amount, currency, description="STRIPE PAYOUT")
+    row = book(world, "payout", "payout", payout["id"], -paid, currency, description="STRIPE PAYOUT")
     payout["balance_transaction"] = row["id"]
     world.store.save(payout)
     for id, _ in batch:
@@ -113,7 +150,7 @@ def _pay_out(world: World, currency: str, amount: int, weekday: int) -> None:
     if held:
         book(
             world, "payout_minimum_balance_release", "payout_minimum_balance_release", None, held, currency,
-            description="Released after the payout",
+            description="Payout minimum balance release",
         )  # fmt: skip
     world.emit("payout.created", payout)
     world.later(payout["arrival_date"] + 8 * HOUR, payout_arrives, payout["id"])

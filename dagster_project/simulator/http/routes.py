@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator.engine.payouts import balance_object
+from dagster_project.simulator.engine.payouts import balance_object, balance_settings
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http import expand, filters, lists, mutations, search, usage
@@ -18,6 +18,8 @@ from dagster_project.simulator.http.forms import Params
 from dagster_project.simulator.http.visibility import Visibility
 
 Object = dict[str, Any]
+# Which field of a nested object names the one in the path before it.
+_OWNERS = {"account": "account", "application_fee": "fee", "customer": "customer", "transfer": "transfer"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -76,6 +78,7 @@ def router() -> Router[Endpoint]:
         made.add("GET", f"/v1/{name}/search", Endpoint(name, listings()[name].kind, _search_of(name)))
     made.add("GET", "/v1/account", Endpoint("accounts", "account", _own_account))
     made.add("GET", "/v1/balance", Endpoint("balance", "balance", _balance))
+    made.add("GET", "/v1/balance_settings", Endpoint("balance_settings", "balance_settings", _balance_settings))
     for mutation in mutations.mutations():
         made.add(mutation.method, mutation.path, Endpoint(mutation.name, mutation.kind, _change(mutation)))
     return made
@@ -118,7 +121,7 @@ def _one_of(listing: Listing) -> Callable[[Account, Call], bytes]:
                 raise no_access(id)
         if found is None or (found.get("deleted") and listing.kind != "customer"):
             raise missing(listing.kind, id)
-        if listing.parent == "customer" and found.get("customer") != call.ids[0]:
+        if listing.parent in _OWNERS and found.get(_OWNERS[listing.parent]) != call.ids[0]:
             raise missing(listing.kind, id)
         return _shown(account, found, call.params)
 
@@ -149,6 +152,10 @@ def _own_account(account: Account, call: Call) -> bytes:
 
 def _balance(account: Account, call: Call) -> bytes:
     return _shown(account, balance_object(account.world), call.params)
+
+
+def _balance_settings(account: Account, call: Call) -> bytes:
+    return _shown(account, balance_settings(account.world), call.params)
 
 
 def _change(mutation: mutations.Mutation) -> Callable[[Account, Call], bytes]:

@@ -155,3 +155,47 @@ def test_a_top_up_arrives_after_days_unless_it_is_canceled(funded: Simulator) ->
     assert (arrived.status, row.type, row.net) == ("succeeded", "topup", 5_000)
     assert [row.status for row in client.v1.topups.list().data] == ["canceled", "succeeded"]
     assert summed(funded.world) == kept(funded.world)
+
+
+def test_the_platform_s_own_schedule_and_minimum_balance(funded: Simulator) -> None:
+    client = funded.client()
+    assert client.v1.balance_settings.retrieve().to_dict()["payments"]["payouts"]["schedule"] == {"interval": "daily"}
+    set_ = client.v1.balance_settings.update(
+        {
+            "payments": {
+                "payouts": {
+                    "minimum_balance_by_currency": {"usd": 25_000},
+                    "schedule": {"interval": "weekly", "weekly_payout_days": ["tuesday", "thursday"]},
+                }
+            }
+        }
+    ).to_dict()["payments"]["payouts"]
+    assert set_["minimum_balance_by_currency"] == {"usd": 25_000}
+    assert set_["schedule"] == {"interval": "weekly", "weekly_payout_days": ["tuesday", "thursday"]}
+    funded.control("advance", {"to": SUNDAY // DAY * DAY + DAY + HOUR})  # Monday
+    assert not client.v1.payouts.list().data
+    funded.control("advance", {"days": 1})
+    dollars = next(row for row in client.v1.payouts.list().data if row.currency == "usd")
+    assert dollars.amount == 75_000
+    assert batches(funded.world)[dollars.id] == 75_000
+    assert kept(funded.world)["available", "usd"] == 25_000
+    assert summed(funded.world) == kept(funded.world)
+    off: Any = {"payments": {"payouts": {"schedule": {"interval": "manual"}}}}
+    client.v1.balance_settings.update(off)
+    book(funded.world, "charge", "charge", "ch_9", 90_000, "usd")
+    funded.control("advance", {"days": 14})
+    assert len([row for row in client.v1.payouts.list().data if row.currency == "usd"]) == 1
+    error = refused(
+        lambda: client.v1.balance_settings.update({"payments": {"payouts": {"schedule": {"interval": "weekly"}}}})
+    )
+    assert error.param == "payments[payouts][schedule][weekly_payout_days]"
+
+
+def test_payouts_by_the_month_happen_on_its_days(funded: Simulator) -> None:
+    client = funded.client()
+    month: Any = {"payments": {"payouts": {"schedule": {"interval": "monthly", "monthly_payout_days": [31]}}}}
+    client.v1.balance_settings.update(month)
+    funded.control("advance", {"days": 14})
+    assert not client.v1.payouts.list().data
+    funded.control("advance", {"days": 3})  # 30 November 2026 is a Monday
+    assert client.v1.payouts.list().data
