@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator.engine import payouts
+from dagster_project.simulator.engine import payout_settings
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http import forms
 from dagster_project.simulator.http.api_errors import invalid_parameter, required_parameter
@@ -25,9 +25,9 @@ def update(world: World, params: Params) -> Object:
     if asked.get("schedule"):
         changes["schedule"] = _schedule(asked["schedule"])
     if "minimum_balance_by_currency" in asked:
-        changes["minimum_balance"] = _minimum(payouts.settings(world), asked["minimum_balance_by_currency"])
-    payouts.change_settings(world, changes)
-    return payouts.balance_settings(world)
+        changes["minimum_balance"] = _minimum(payout_settings.settings(world), asked["minimum_balance_by_currency"])
+    payout_settings.change_settings(world, changes)
+    return payout_settings.balance_settings(world)
 
 
 def _schedule(given: Object) -> Object:
@@ -48,8 +48,8 @@ def _schedule(given: Object) -> Object:
 
 def _day(day: str, kind: str, param: str) -> int | str:
     if kind == "weekly":
-        if day not in payouts.WEEKDAYS[:5]:
-            raise invalid_parameter(param, f"Invalid {param}: must be one of {', '.join(payouts.WEEKDAYS[:5])}")
+        if day not in payout_settings.WEEKDAYS[:5]:
+            raise invalid_parameter(param, f"Invalid {param}: must be one of {', '.join(payout_settings.WEEKDAYS[:5])}")
         return day
     number = forms.integer(day, param)
     if not 1 <= number <= 31:

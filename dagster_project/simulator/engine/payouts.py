@@ -6,22 +6,16 @@ https://support.stripe.com/questions/what-happens-when-i-have-a-negative-balance
 
 from __future__ import annotations
 
-from calendar import monthrange
-from datetime import UTC, datetime
 from typing import Any
 
 from dagster_project.simulator.engine import reserves, settlement
 from dagster_project.simulator.engine.business import DAY, HOUR
 from dagster_project.simulator.engine.ledger import balance_object, becomes_available, book
+from dagster_project.simulator.engine.payout_settings import DEBITED, is_due, settings
 from dagster_project.simulator.engine.world import Object, World, action
 
 __all__ = ["balance_object", "billing_fee", "book", "day_ends"]
 
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-# Where Stripe may take a negative balance from the bank account.
-DEBITED = frozenset(
-    ("AT", "AU", "BE", "CA", "DE", "ES", "FI", "FR", "GB", "IE", "IT", "LU", "NL", "NZ", "PT", "US")
-)  # https://support.stripe.com/questions/auto-debit-faq
 _FAILURES = {
     "account_closed": "The bank account has been closed.",
     "could_not_process": "The bank could not process this payout.",
@@ -42,80 +36,22 @@ def day_ends(world: World) -> None:
     for each in world.accounts():
         reserves.hold_share(each, becomes_available(each))
         if each.unpaid:
-            _pay_out_what_is_due(each)
+            _pay_out_due(each)
     reserves.reserve_for_accounts(world)
     world.later(world.now + DAY, day_ends)
 
 
-# ---- the schedule -------------------------------------------------------------------------------------------
-def settings(world: World) -> Object:
-    """How the account is paid out; one that has said nothing is paid daily."""
-    account = world.platform.store.get(world.id_of_account, "account") or {}
-    found: Object = (account.get("settings") or {}).get("payouts") or {}
-    default = {"debit_negative_balances": False, "schedule": {"interval": "daily"}, "statement_descriptor": None}
-    return {**default, "minimum_balance": {}, **found, **world.meta.get("payout_settings", {})}
-
-
-def change_settings(world: World, changes: Object) -> None:
-    """What an account object shows of them is kept in it, the rest beside."""
-    account = world.platform.store.get(world.id_of_account, "account") or {}
-    beside = world.meta.setdefault("payout_settings", {})
-    if account.get("settings"):
-        shown = account["settings"]["payouts"]
-        for name in [name for name in changes if name in shown]:
-            shown = {**shown, name: changes.pop(name)}
-        shown["schedule"] = {"delay_days": 2, **shown["schedule"]}
-        world.platform.change(account, None, settings={**account["settings"], "payouts": shown})
-    beside.update(changes)
-
-
-def balance_settings(world: World) -> Object:
-    """What `/v1/balance_settings` answers."""
-    found = settings(world)
-    schedule = {name: value for name, value in found["schedule"].items() if name != "delay_days"}
-    for name, days in (("weekly_anchor", "weekly_payout_days"), ("monthly_anchor", "monthly_payout_days")):
-        if name in schedule:
-            schedule.setdefault(days, [schedule.pop(name)])
-    return {
-        "object": "balance_settings",
-        "payments": {
-            "debit_negative_balances": found["debit_negative_balances"],
-            "payouts": {
-                "minimum_balance_by_currency": found["minimum_balance"] or None, "schedule": schedule,
-                "statement_descriptor": found["statement_descriptor"], "status": "enabled",
-            },
-            "settlement_timing": {"delay_days": found["schedule"].get("delay_days", 2)},
-        },
-    }  # fmt: skip
-
-
-def _pay_out_what_is_due(world: World) -> None:
+def _pay_out_due(world: World) -> None:
     weekday = (world.now // DAY + 3) % 7  # 0 is Monday
     if weekday >= 5:
         return
     chosen = settings(world)
-    due = _is_due(chosen["schedule"], world.now, weekday)
+    due = is_due(chosen["schedule"], world.now, weekday)
     debits = chosen["debit_negative_balances"] and settlement.of(world)["country"] in DEBITED
     for currency in sorted(world.unpaid):
         amount = sum(net for _, net in world.unpaid[currency])
         if (amount > 0 and due) or (amount < 0 and debits):
             _pay_out(world, currency, amount, weekday, chosen["minimum_balance"].get(currency, 0))
-
-
-def _is_due(schedule: Object, now: int, weekday: int) -> bool:
-    """Source: https://docs.stripe.com/connect/manage-payout-schedule"""
-    interval = schedule["interval"]
-    if interval == "weekly":
-        days = schedule.get("weekly_payout_days") or [schedule.get("weekly_anchor", "monday")]
-        return WEEKDAYS[weekday] in days
-    if interval == "monthly":
-        today = datetime.fromtimestamp(now, UTC)
-        last = monthrange(today.year, today.month)[1]
-        days = schedule.get("monthly_payout_days") or [schedule.get("monthly_anchor", 1)]
-        # What would fall on a weekend or behind the end of the month happens on the nearest working day.
-        reached = {min(day, last) for day in days}
-        return today.day in reached or (weekday == 0 and bool({today.day - 1, today.day - 2} & reached))
-    return bool(interval == "daily")
 
 
 def _pay_out(world: World, currency: str, amount: int, weekday: int, least: int) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator.engine.payouts import balance_object, balance_settings
+from dagster_project.simulator.engine.payout_settings import balance_settings
+from dagster_project.simulator.engine.payouts import balance_object
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http import expand, filters, lists, mutations, search, usage
