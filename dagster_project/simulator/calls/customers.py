@@ -8,7 +8,7 @@ from typing import Any
 from dagster_project.simulator.calls import payment_methods
 from dagster_project.simulator.calls.subscription_terms import undone_when_declined
 from dagster_project.simulator.calls.tax_ids import checked_type
-from dagster_project.simulator.engine import clocks, credit, customers, ids
+from dagster_project.simulator.engine import clocks, credit, customers, discounts, ids
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing
 from dagster_project.simulator.http.parameters import merged
@@ -76,7 +76,7 @@ def delete_discount(world: World, params: Params, customer: Object) -> Object:
         raise ApiError(404, f"No active discount for customer: {customer['id']}", code="resource_missing")
     world.change(customer, "customer.updated", discount=None)
     world.emit("customer.discount.deleted", discount)
-    return {**{name: value for name, value in discount.items() if name != "end"}, "deleted": True}
+    return discounts.tombstone(discount)
 
 
 def _set_balance(world: World, customer: Object, balance: int) -> None:

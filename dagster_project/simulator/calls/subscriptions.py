@@ -154,7 +154,7 @@ def delete_discount(world: World, params: Params, subscription: Object) -> Objec
         raise ApiError(404, f"No active discount for subscription: {subscription['id']}", code="resource_missing")
     last = world.the(subscription["discounts"][-1], "discount")
     discounts.drop_discounts(world, subscription, [*subscription["discounts"]])
-    return {**last, "deleted": True}
+    return discounts.tombstone(last)
 
 
 def cancellation(params: Params, reason: str | None) -> Object:
@@ -177,12 +177,10 @@ def _fields(world: World, params: Params, sub: Object, customer: Object) -> Obje
         method = params["default_payment_method"]
         fields["default_payment_method"] = terms.method_of_customer(method, customer, "default_payment_method")
     if params.get("payment_settings"):
-        settings = {
+        fields["payment_settings"] = {
             "payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off",
             **(sub.get("payment_settings") or {}), **params["payment_settings"],
         }  # fmt: skip
-        settings["payment_method_types"] = settings["payment_method_types"] or None
-        fields["payment_settings"] = settings
     if params.get("trial_settings"):
         behavior = params["trial_settings"]["end_behavior"]
         fields["trial_settings"] = {"end_behavior": {"billing_cycle_anchor": None, **behavior}}

@@ -153,6 +153,11 @@ def _leave_subscription(world: World, sub: Object, discount: Object) -> None:
     world.emit("customer.discount.deleted", discount)
 
 
+def tombstone(discount: Object) -> Object:
+    """What is answered when a discount was taken away."""
+    return {name: value for name, value in discount.items() if name != "end"} | {"deleted": True}
+
+
 def drop_discounts(world: World, sub: Object, dropped: list[str]) -> None:
     """Take discounts away from a subscription, and tell."""
     update(world, sub, discounts=[id for id in sub["discounts"] if id not in dropped])

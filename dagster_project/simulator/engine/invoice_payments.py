@@ -86,7 +86,17 @@ def received(world: World, invoice: Object, row: Object, amount: int, **changes:
         changes["amount_overpaid"] = invoice["amount_overpaid"] - left
         credit(world, world.the(invoice["customer"], "customer"), left, "invoice_overpaid", invoice["id"])
     settle(world, invoice, amount_paid=paid, **changes)
+    _keep_method(world, subscription_of(world, invoice), row)
     return True
+
+
+def _keep_method(world: World, sub: Object | None, row: Object) -> None:
+    """What paid becomes the default of a subscription that was told to keep it."""
+    if sub is None or (sub["payment_settings"] or {}).get("save_default_payment_method") != "on_subscription":
+        return
+    payment = world.store.get(row["payment"].get("payment_intent") or "", "payment_intent")
+    if payment and payment["payment_method"] and sub["default_payment_method"] is None:
+        update(world, sub, default_payment_method=payment["payment_method"])
 
 
 def settle(world: World, invoice: Object, *, out_of_band: bool = False, **changes: Any) -> None:

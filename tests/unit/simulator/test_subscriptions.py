@@ -477,3 +477,37 @@ def test_numbers_beyond_all_measure_are_refused(shop):
             api.subscription_schedules.create({"customer": customer, **params})
     with pytest.raises(stripe.InvalidRequestError):
         api.test_helpers.test_clocks.create({"frozen_time": huge})
+
+
+def test_what_paid_first_can_become_the_default(shop):
+    api = shop.api
+    customer = shop.customer(card=False)
+    sub = api.subscriptions.create(
+        {
+            "customer": customer, "items": [{"price": shop.price(500)}], "payment_behavior": "default_incomplete",
+            "payment_settings": {"save_default_payment_method": "on_subscription"},
+        }
+    )  # fmt: skip
+    card = api.payment_methods.attach("pm_card_visa", {"customer": customer}).id
+    api.invoices.pay(newest(shop, sub.id).id, {"payment_method": card})
+    paid = api.subscriptions.retrieve(sub.id)
+    assert (paid.status, paid.default_payment_method) == ("active", card)
+    shop.advance(NOW + 31 * DAY)
+    assert newest(shop, sub.id).status == "paid"
+
+
+def test_the_secret_of_a_first_payment_can_be_expanded_and_confirmed(shop):
+    api = shop.api
+    customer = shop.customer(card=False)
+    sub = api.subscriptions.create(
+        {
+            "customer": customer, "items": [{"price": shop.price(500)}], "payment_behavior": "default_incomplete",
+            "expand": ["latest_invoice.confirmation_secret", "latest_invoice.payments"],
+        }
+    )  # fmt: skip
+    secret = sub.latest_invoice.confirmation_secret.client_secret
+    intent = sub.latest_invoice.payments.data[0].payment.payment_intent
+    assert secret.startswith(f"{intent}_secret_")
+    card = api.payment_methods.attach("pm_card_visa", {"customer": customer}).id
+    assert api.payment_intents.confirm(intent, {"payment_method": card}).status == "succeeded"
+    assert api.subscriptions.retrieve(sub.id).status == "active"
