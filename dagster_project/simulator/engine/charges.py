@@ -12,7 +12,7 @@ from dagster_project.simulator.engine import cards, connect, settlement, shapes
 from dagster_project.simulator.engine.disputes import dispute_opens, is_disputed, is_warned
 from dagster_project.simulator.engine.payouts import book
 from dagster_project.simulator.engine.refunds import refund_by_chance, release
-from dagster_project.simulator.engine.world import ACTIONS, Object, World, action
+from dagster_project.simulator.engine.world import ACTIONS, Object, World, action, previous_attributes
 
 HOLD = 7 * b.DAY  # how long an issuer keeps money for a charge that is not captured
 _PREFIX = "LEDGERLINE DEMO"
@@ -159,8 +159,12 @@ def _book_afterwards(world: World, made: Object, payment: Object) -> None:
     """
     before = shapes.frozen(made)
     _book(world, made, payment)
-    changed = {name: before.get(name) for name in made if made[name] != before.get(name)}
-    world.emit("charge.updated", made, changed)
+    _told(world, made, "charge.updated", before)
+
+
+def _told(world: World, made: Object, event: str, before: Object) -> None:
+    world.store.save(made)
+    world.emit(event, made, shapes.frozen(previous_attributes(before, made)))
 
 
 def succeeded(world: World, made: Object, payment: Object) -> None:
@@ -219,13 +223,13 @@ def capture(world: World, made: Object, payment: Object | None, amount: int) -> 
     The whole authorization is booked, and its rest with the fee on it reversed as `partial_capture_reversal`.
     """
     rest = made["amount"] - amount
+    before = shapes.frozen(made)
     row = _book(world, made, payment)
     if rest:
         price = [settlement.processing_fee(world, "card", each, row["currency"]) for each in (made["amount"], amount)]
         release(world, made, rest, fee=price[0] - price[1], booked=row)
-    world.change(
-        made, "charge.captured", captured=True, amount_captured=amount, amount_refunded=made["amount_refunded"] + rest
-    )
+    made |= {"captured": True, "amount_captured": amount, "amount_refunded": made["amount_refunded"] + rest}
+    _told(world, made, "charge.captured", before)
     if payment is not None:
         succeeded(world, made, payment)
     return made

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from dagster_project.simulator.engine import business as b
-from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.payouts import book
 from dagster_project.simulator.engine.refunds import refund, warning_is_answered
 from dagster_project.simulator.engine.world import Object, World, action
@@ -106,7 +105,7 @@ def open_dispute(
     if not final:
         case["evidence_details"] |= {"due_by": (world.now // b.DAY + _ANSWER) * b.DAY + b.DAY - 1}
     if not inquiry:
-        _withdraw(world, case)
+        case["balance_transactions"] = _withdrawn(world, case)
     world.store.save(case)
     world.change(made, None, disputed=True)
     warning_is_answered(world, made)
@@ -140,12 +139,13 @@ def _code(reason: str, inquiry: bool) -> str:
     return (_INQUIRY_CODES if inquiry else {}).get(reason) or _REASON_CODES.get(reason, "13.1")
 
 
-def _withdraw(world: World, case: Object) -> None:
+def _withdrawn(world: World, case: Object) -> list[Object]:
+    """The disputed money and the fee leave the balance; the movements of the dispute from then on."""
     row = book(
         world, "adjustment", "dispute", case["id"], -case["amount"], case["currency"], processing="dispute",
         description=f"Chargeback withdrawal for {case['charge']}",
     )  # fmt: skip
-    case["balance_transactions"] = [*case["balance_transactions"], dict(row)]
+    return [*case["balance_transactions"], dict(row)]
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------
@@ -178,8 +178,7 @@ def dispute_is_due(world: World, id: str) -> None:
     """Nobody answered in time."""
     case = world.the(id)
     if case["status"] in OPEN:
-        world.change(case, None, evidence_details=case["evidence_details"] | {"past_due": True})
-        dispute_is_decided(world, id, "lost")
+        _decide(world, case, "lost", evidence_details=case["evidence_details"] | {"past_due": True})
 
 
 @action
@@ -191,19 +190,23 @@ def dispute_closes(world: World, id: str) -> None:
 
 @action
 def dispute_is_decided(world: World, id: str, outcome: str) -> None:
-    """The bank has decided; an inquiry ends without a dispute, unless it is `escalated` to one."""
+    """The bank has decided, unless the dispute ended in another way before."""
     case = world.the(id)
-    if case["status"] in ("won", "lost", "warning_closed", "prevented"):
-        return
+    if case["status"] not in ("won", "lost", "warning_closed", "prevented"):
+        _decide(world, case, outcome)
+
+
+def _decide(world: World, case: Object, outcome: str, **changes: Any) -> None:
+    """An inquiry ends without a dispute, unless it is `escalated` to one."""
     if case["status"].startswith("warning_"):
         if outcome == "escalated":
             _escalate(world, case)
         else:
-            world.change(case, "charge.dispute.closed", status="warning_closed")
+            world.change(case, "charge.dispute.closed", status="warning_closed", **changes)
         return
     if outcome == "won":
         _reinstate(world, case)
-    world.change(case, "charge.dispute.closed", status="won" if outcome == "won" else "lost")
+    world.change(case, "charge.dispute.closed", status="won" if outcome == "won" else "lost", **changes)
 
 
 def _reinstate(world: World, case: Object) -> None:
@@ -221,17 +224,16 @@ def _reinstate(world: World, case: Object) -> None:
 
 def _escalate(world: World, case: Object) -> None:
     """The inquiry becomes a chargeback: now the money is taken."""
-    before = shapes.frozen({"status": case["status"], "balance_transactions": []})
-    _withdraw(world, case)
     due = (world.now // b.DAY + _ANSWER) * b.DAY + b.DAY - 1
-    case |= {
+    changes: Object = {
         "status": "needs_response", "is_charge_refundable": False,
         "evidence_details": case["evidence_details"] | {"due_by": due, "has_evidence": False},
+        "balance_transactions": _withdrawn(world, case),
     }  # fmt: skip
-    if card := (case.get("payment_method_details") or {}).get("card"):
-        card |= {"case_type": "chargeback", "network_reason_code": _code(case["reason"], False)}
-    world.store.save(case)
-    world.emit("charge.dispute.updated", case, before)
+    if details := case.get("payment_method_details"):
+        card = {**details["card"], "case_type": "chargeback", "network_reason_code": _code(case["reason"], False)}
+        changes["payment_method_details"] = {**details, "card": card}
+    world.change(case, "charge.dispute.updated", **changes)
     world.emit("charge.dispute.funds_withdrawn", case)
     world.later(due + 1, dispute_is_due, case["id"])
 

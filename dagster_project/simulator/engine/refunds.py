@@ -12,7 +12,7 @@ from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import cards, connect, shapes
 from dagster_project.simulator.engine.credit_notes import credit_note_for_refund
 from dagster_project.simulator.engine.payouts import book
-from dagster_project.simulator.engine.world import Object, World, action
+from dagster_project.simulator.engine.world import Object, World, action, previous_attributes
 
 _ANSWERS = 45 * b.DAY  # how long a customer can say to which account a refund shall go
 _BANK = 3 * b.DAY  # how long a bank takes
@@ -132,8 +132,7 @@ def refund_arrives(world: World, id: str) -> None:
 def refund_succeeds(world: World, id: str) -> None:
     back = world.the(id, "refund")
     if back["status"] == "pending":
-        back.pop("pending_reason", None)
-        _told(world, back, "refund.updated", status="succeeded")
+        _told(world, back, "refund.updated", gone="pending_reason", status="succeeded")
 
 
 @action
@@ -141,8 +140,7 @@ def refund_is_answered(world: World, id: str) -> None:
     """The customer has named a bank account."""
     back = world.the(id, "refund")
     if back["status"] == "requires_action":
-        back.pop("next_action")
-        _told(world, back, "refund.updated", status="pending", pending_reason="processing")
+        _told(world, back, "refund.updated", gone="next_action", status="pending", pending_reason="processing")
         world.later(world.now + _BANK, refund_succeeds, id)
 
 
@@ -153,14 +151,12 @@ def refund_fails(world: World, id: str) -> None:
 
 def cancel(world: World, back: Object) -> Object:
     """Call off a refund that waits for the customer."""
-    back.pop("next_action", None)
     _undone(world, back, "refund.updated", status="canceled")
     return back
 
 
 def expire(world: World, back: Object) -> Object:
     """The customer did not answer in time."""
-    back.pop("next_action", None)
     _undone(world, back, "refund.failed", status="failed", failure_reason="unknown")
     return back
 
@@ -171,13 +167,17 @@ def _undone(world: World, back: Object, event: str, **changes: Any) -> None:
         world, "refund_failure", "refund_failure", back["id"], back["amount"], back["currency"],
         description="REFUND FAILURE",
     )  # fmt: skip
-    _told(world, back, event, failure_balance_transaction=row["id"], **changes)
+    _told(world, back, event, gone="next_action", failure_balance_transaction=row["id"], **changes)
     made = world.the(back["charge"])
     world.change(made, "charge.updated", amount_refunded=made["amount_refunded"] - back["amount"], refunded=False)
 
 
-def _told(world: World, back: Object, event: str, **changes: Any) -> None:
-    """A change of a refund is told twice, as on Stripe's side."""
-    before = shapes.frozen({name: back.get(name) for name in changes})
-    world.change(back, event, **changes)
-    world.emit("charge.refund.updated", back, before)
+def _told(world: World, back: Object, event: str, *, gone: str | None = None, **changes: Any) -> None:
+    """A change of a refund is told twice, as on Stripe's side; `gone` is a field that it does not have any more."""
+    before = shapes.frozen(previous_attributes(back, changes))
+    if gone in back:
+        before[gone] = back.pop(gone)
+    back.update(changes)
+    world.store.save(back)
+    for name in (event, "charge.refund.updated"):
+        world.emit(name, back, before)
