@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator.calls import invoice_items
-from dagster_project.simulator.calls.invoice_items import editable
 from dagster_project.simulator.engine import collection, invoice_payments, invoices
-from dagster_project.simulator.engine import invoice_items as items
 from dagster_project.simulator.engine.business import DAY, HOUR
 from dagster_project.simulator.engine.discounts import given, spend
 from dagster_project.simulator.engine.lines import lines_of
@@ -201,59 +198,6 @@ def attach_payment(world: World, params: Params, invoice: Object) -> Object:
     row = invoice_payments.add_payment(world, invoice, payment, payment["amount"], default=False)
     if payment["status"] == "succeeded":
         invoice_payments.received(world, invoice, row, payment["amount_received"])
-    return invoice
-
-
-def add_lines(world: World, params: Params, invoice: Object) -> Object:
-    editable(invoice)
-    customer = world.the(invoice["customer"], "customer")
-    for row in params["lines"]:
-        item = row.pop("invoice_item", None)
-        if item is None:
-            invoice_items.add(world, customer, row, invoice=invoice, sub=None)
-        elif item["invoice"] or item["customer"] != customer["id"] or item["currency"] != invoice["currency"]:
-            raise invalid_parameter("lines", f"The invoice item {item['id']} does not fit this invoice.")
-        else:
-            items.put_on_draft(world, item, invoice)
-    return _with_metadata(world, params, invoice)
-
-
-def remove_lines(world: World, params: Params, invoice: Object) -> Object:
-    editable(invoice)
-    for place, row in enumerate(params["lines"]):
-        item = _item_of(world, invoice, row["id"], f"lines[{place}][id]")
-        if row["behavior"] == "delete":
-            items.delete_item(world, item)
-        else:
-            items.take_off_draft(world, item)
-    return _with_metadata(world, params, invoice)
-
-
-def update_lines(world: World, params: Params, invoice: Object) -> Object:
-    for row in params["lines"]:
-        update_line(world, {name: value for name, value in row.items() if name != "id"}, invoice, row["id"])
-    return _with_metadata(world, params, invoice)
-
-
-def update_line(world: World, params: Params, invoice: Object, line: Object) -> Object:
-    editable(invoice)
-    invoice_items.change(world, params, _item_of(world, invoice, line, "line_item"))
-    return line
-
-
-def _item_of(world: World, invoice: Object, line: Object, param: str) -> Object:
-    if line["invoice"] != invoice["id"]:
-        raise missing("line_item", line["id"], param=param)
-    details = line["parent"]["invoice_item_details"]
-    if details is None:
-        raise ApiError(400, "The lines of a subscription's items are changed with the subscription.", param=param)
-    return world.the(details["invoice_item"], "invoiceitem")
-
-
-def _with_metadata(world: World, params: Params, invoice: Object) -> Object:
-    if "invoice_metadata" in params:
-        metadata = merged(invoice["metadata"], params["invoice_metadata"])
-        world.change(invoice, "invoice.updated", metadata=metadata)
     return invoice
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from dagster_project.simulator.engine.pricing import on_request, rounded
+from dagster_project.simulator.engine.pricing import amount_of, on_request, rounded
 from dagster_project.simulator.engine.subscriptions import ENDED, after, save, update
 from dagster_project.simulator.engine.world import Object, World, action
 
@@ -41,6 +41,22 @@ def check_code(world: World, code: Object, customer: Object) -> None:
             )
 
 
+def _check_minimum(world: World, code: Object, owner: Object) -> None:
+    """Raises ValueError when an invoice, an item of one or a subscription is worth less than a code demands."""
+    least, currency = (code["restrictions"][f"minimum_amount{part}"] for part in ("", "_currency"))
+    if least is None:
+        return
+    if owner["object"] == "subscription":
+        items = owner["items"]["data"]
+        worth = sum(amount_of(world, item["price"], item.get("quantity"), owner["currency"]) for item in items)
+    else:
+        worth = owner["subtotal" if owner["object"] == "invoice" else "amount"]
+    if owner["currency"] != currency or worth < least:
+        raise ValueError(
+            "This promotion code cannot be redeemed because the order does not meet its minimum amount requirement."
+        )
+
+
 def apply_coupon(
     world: World, coupon: Object, *, customer: Object, subscription: Object | None = None, item: Object | None = None,
     invoice: Object | None = None, invoice_item: Object | None = None, promotion_code: str | None = None,
@@ -55,6 +71,8 @@ def apply_coupon(
     if promotion_code is not None:
         code = world.the(promotion_code, "promotion_code")
         check_code(world, code, customer)
+        if owner := invoice or invoice_item or subscription:
+            _check_minimum(world, code, owner)
         _count(world, code, "active")
     _count(world, coupon, "valid")
     end = after(world.now, "month", coupon["duration_in_months"], world.now) if coupon["duration_in_months"] else None

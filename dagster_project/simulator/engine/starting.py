@@ -63,12 +63,12 @@ def start(world: World, customer: Object, terms: Terms) -> Object:
     steer(world, sub)
     if trial:
         sub |= {"trial_start": world.now, "trial_end": terms.trial_end}
-    sub["discounts"] = redeem(world, customer, terms.discounts, subscription=sub)
     for each in terms.items:
         end = terms.trial_end if trial else next_edge(sub, each.price, world.now)
         item = add_item(world, sub, each.price, each.quantity, world.now, end or 0)
         item.update(each.fields)
         item["discounts"] = redeem(world, customer, each.discounts, item=item)
+    sub["discounts"] = redeem(world, customer, terms.discounts, subscription=sub)  # may ask what the items are worth
     if terms.end:
         set_end(world, sub, terms.end, prorated=False)
     for extra in terms.extras:

@@ -317,6 +317,21 @@ def test_a_coupon_that_is_used_up_or_a_code_of_another_is_refused(account):
     )
     with pytest.raises(stripe.InvalidRequestError, match="another customer"):
         bill(account, 100, discounts=[{"promotion_code": mine.id}])
+    large = client.v1.promotion_codes.create(
+        {"promotion": {"type": "coupon", "coupon": coupon.id},
+         "restrictions": {"minimum_amount": 500, "minimum_amount_currency": "usd"}}
+    )  # fmt: skip
+    with pytest.raises(stripe.InvalidRequestError, match="minimum amount"):
+        bill(account, 499, discounts=[{"promotion_code": large.id}])
+    assert bill(account, 500, discounts=[{"promotion_code": large.id}]).total == 450
+    first = client.v1.promotion_codes.create(
+        {"promotion": {"type": "coupon", "coupon": coupon.id}, "restrictions": {"first_time_transaction": True}}
+    )
+    new = customer(account)
+    paid = client.v1.invoices.pay(bill(account, 500, of=new, discounts=[{"promotion_code": first.id}]).id)
+    assert paid.amount_paid == 450 and client.v1.promotion_codes.retrieve(first.id).times_redeemed == 1
+    with pytest.raises(stripe.InvalidRequestError, match="prior transactions"):
+        bill(account, 500, of=new, discounts=[{"promotion_code": first.id}])
 
 
 @pytest.mark.parametrize(

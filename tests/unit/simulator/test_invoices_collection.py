@@ -197,6 +197,21 @@ def test_what_follows_the_last_attempt_is_the_business_s_choice(account, monkeyp
     assert newest(shop, of).status == "open"
 
 
+def test_a_code_for_large_orders_counts_what_is_subscribed_to(account):
+    shop = Shop(account)
+    coupon = shop.api.coupons.create({"percent_off": 10, "duration": "forever"}).id
+    code = shop.api.promotion_codes.create(
+        {"promotion": {"type": "coupon", "coupon": coupon},
+         "restrictions": {"minimum_amount": 2000, "minimum_amount_currency": "usd"}}
+    ).id  # fmt: skip
+    price = shop.price(1000)
+    asked: Any = {"customer": shop.customer(), "discounts": [{"promotion_code": code}]}
+    with pytest.raises(stripe.InvalidRequestError, match="minimum amount"):
+        shop.api.subscriptions.create({**asked, "items": [{"price": price}]})
+    sub = shop.api.subscriptions.create({**asked, "items": [{"price": price, "quantity": 2}]})
+    assert shop.api.invoices.retrieve(sub.latest_invoice).total == 1800
+
+
 def test_a_coupon_for_three_months_ends_with_them(account):
     shop = Shop(account, at=NOW)
     coupon = shop.api.coupons.create({"amount_off": 300, "currency": "usd", "duration": "repeating",
