@@ -8,7 +8,7 @@ import msgspec
 
 from dagster_project.simulator.calls import invoice_items, subscriptions
 from dagster_project.simulator.calls import subscription_terms as terms
-from dagster_project.simulator.engine import changing, previews, starting
+from dagster_project.simulator.engine import changing, ending, previews, starting
 from dagster_project.simulator.engine.invoices import one_off, take_waiting
 from dagster_project.simulator.engine.subscriptions import ENDED, period_end
 from dagster_project.simulator.engine.world import Object, World
@@ -83,11 +83,11 @@ def _of_subscription(world: World, params: Params, details: Params, customer: Ob
     _add_items(world, params, customer, sub)
     before = sub["latest_invoice"]
     if details.get("cancel_now"):
-        changing.cancel(world, sub, prorate=details.get("proration_behavior") != "none", invoice_now=True)
+        ending.cancel(world, sub, prorate=details.get("proration_behavior") != "none", invoice_now=True)
     elif details.get("resume_at"):
         anchor = (details.get("billing_cycle_anchor") or {}).get("type") or "now"
         prorated = details.get("proration_behavior") != "none"
-        changing.resume(world, sub, anchor_now=anchor == "now", prorated=prorated)
+        ending.resume(world, sub, anchor_now=anchor == "now", prorated=prorated)
     else:
         change = {name: value for name, value in details.items() if name not in ("cancel_now", "resume_at")}
         if "discounts" in params:

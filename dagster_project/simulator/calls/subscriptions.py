@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.simulator.calls import subscription_terms as terms
-from dagster_project.simulator.engine import billing, changing, discounts, starting
+from dagster_project.simulator.engine import billing, changing, discounts, ending, starting
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine.subscriptions import ENDED, after, payment_method
 from dagster_project.simulator.engine.world import Object, World
@@ -124,7 +124,7 @@ def cancel(world: World, params: Params, subscription: Object) -> Object:
     if subscription["status"] in ENDED:
         raise missing("subscription", subscription["id"])
     subscription["cancellation_details"] = cancellation(params, "cancellation_requested")
-    return changing.cancel(
+    return ending.cancel(
         world, subscription, prorate=bool(params.get("prorate")), invoice_now=bool(params.get("invoice_now"))
     )
 
@@ -134,14 +134,14 @@ def resume(world: World, params: Params, subscription: Object) -> Object:
         raise ApiError(400, "Only a subscription with the status `paused` can be resumed.")
     anchor = (params.get("billing_cycle_anchor") or {}).get("type") or "now"
     prorated = params.get("proration_behavior") != "none"
-    return changing.resume(world, subscription, anchor_now=anchor == "now", prorated=prorated)
+    return ending.resume(world, subscription, anchor_now=anchor == "now", prorated=prorated)
 
 
 def pause(world: World, params: Params, subscription: Object) -> Object:
     if subscription["status"] not in ("active", "trialing", "past_due"):
         raise ApiError(400, f"A subscription with the status `{subscription['status']}` cannot be paused.")
     bill_for = params.get("bill_for") or {}
-    return changing.pause_now(
+    return ending.pause_now(
         world, subscription, credit=(bill_for.get("unused_time_from") or {}).get("type") or "now",
         usage=(bill_for.get("outstanding_usage_through") or {}).get("type") != "none",
         invoice=params.get("invoicing_behavior") == "invoice",

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
-from dagster_project.simulator.engine.changing import final_invoice
 from dagster_project.simulator.engine.collection import collect, finalize
 from dagster_project.simulator.engine.cycle import REMINDED, await_period_end, bill, pause, trial_will_end
 from dagster_project.simulator.engine.discounts import apply_coupon
+from dagster_project.simulator.engine.ending import final_invoice
 from dagster_project.simulator.engine.habits import decide
 from dagster_project.simulator.engine.invoices import draft, period_lines
 from dagster_project.simulator.engine.proration import partial

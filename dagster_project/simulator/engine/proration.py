@@ -6,6 +6,7 @@ https://docs.stripe.com/billing/subscriptions/billing-mode (a credit is a share 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -174,16 +175,16 @@ def _debit(found: Object, amount: int, credited: Object) -> Object:
     return {"amount": amount, "start": period["start"], "end": period["end"], "credited": credited}
 
 
-def _invoices(world: World, sub: Object) -> list[Object]:
-    """The invoices of a subscription, newest first, that were not voided."""
+def _invoices(world: World, sub: Object) -> Iterator[Object]:
+    """The invoices of a subscription, newest first, that were not voided; mostly the first of them is enough."""
     latest = world.store.get(sub["latest_invoice"] or "", "invoice")
-    found = [latest] if latest else []
-    where = {"customer": sub["customer"], "subscription": sub["id"]}
+    if latest and latest["status"] != "void":
+        yield latest
+    where = {"customer": sub["customer"], "subscription": sub["id"], "not status": "void"}
     for body in world.store.page("invoice", where=where, limit=_INVOICES_LOOKED_AT)[0]:
         invoice = msgspec.json.decode(body)
-        if not latest or invoice["id"] != latest["id"]:
-            found.append(invoice)
-    return [invoice for invoice in found if invoice["status"] != "void"]
+        if invoice["id"] != sub["latest_invoice"]:
+            yield invoice
 
 
 def _lines(world: World, invoice: Object) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagster_project.simulator.engine import business as b
-from dagster_project.simulator.engine import changing
+from dagster_project.simulator.engine import changing, ending
 from dagster_project.simulator.engine.extras import Extra, Redeemed
 from dagster_project.simulator.engine.starting import Item, Terms, start
 from dagster_project.simulator.engine.subscriptions import update
@@ -149,7 +149,7 @@ def _finish(world: World, schedule: Object) -> None:
         world.change(
             schedule, "subscription_schedule.completed", status="completed", completed_at=world.now, current_phase=None
         )
-        changing.cancel(world, sub, prorate=False, invoice_now=True)
+        ending.cancel(world, sub, prorate=False, invoice_now=True)
     else:
         release(world, schedule)
 
@@ -180,7 +180,7 @@ def cancel(world: World, schedule: Object, *, prorate: bool, invoice_now: bool) 
     )
     if schedule["subscription"]:
         sub = world.the(schedule["subscription"], "subscription")
-        changing.cancel(world, sub, prorate=prorate, invoice_now=invoice_now)
+        ending.cancel(world, sub, prorate=prorate, invoice_now=invoice_now)
     return schedule
 
 
