@@ -29,7 +29,7 @@ def create(world: World, params: Params) -> Object:
             400, "This bank account does not support instant payouts.", code="instant_payouts_unsupported",
             param="destination",
         )  # fmt: skip
-    fee = payouts.instant_fee(world, amount, currency) if instant else 0
+    fee = settlement.instant_fee(world, amount) if instant and world is world.platform else 0
     if params.get("source_type", "card") != "card" or amount + fee > available(world, currency):
         raise ApiError(
             400,

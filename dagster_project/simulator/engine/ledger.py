@@ -21,35 +21,35 @@ def book(
 ) -> Object:  # fmt: skip
     """Add a balance transaction and move the balance, `net = amount - fee`; without `available_on` available now.
 
-    Amounts are in the currency that the customer saw; where the account has no balance in it, the row is in the
-    account's default currency, at today's `rate` unless given. `processing` names the method of payment whose price
-    Stripe takes, or is `dispute`. `application_fee` is what a platform takes of the charge of its connected account.
+    `amount`, and the `application_fee` that a platform takes of a charge of its connected account, are in the currency
+    that the customer saw. Where the account has no balance in it, the row is in the account's default currency, at
+    today's `rate` unless given. `fee` is in the row's currency, negative when Stripe gives it back; `processing` names
+    the method of payment whose price Stripe takes, or is `dispute` or `instant_payout`.
     """
     settled = settlement.currency_of(world, currency)
     if settled != currency:
         rate = rate or settlement.rate(world, currency, settled)
-        amount, fee, application_fee = (
-            settlement.convert(each, currency, settled, rate) if each else 0 for each in (amount, fee, application_fee)
+        amount, application_fee = (
+            settlement.convert(each, currency, settled, rate) if each else 0 for each in (amount, application_fee)
         )
     else:
         rate = None
-    separate = 0
     details = [detail("stripe_fee", fee, settled, fee_description)] if fee else []
+    separate = 0
     if processing is not None:
-        if processing == "dispute":
-            details.append(detail("stripe_fee", settlement.dispute_fee(world, settled), settled, "Dispute fee"))
-        elif price := settlement.processing_fee(world, processing, amount, settled):
-            details.append(detail("stripe_fee", price, settled, fee_description))
-        if rate is not None and processing != "dispute":
-            price = settlement.share(amount, world.business.fx_fee)
-            if world.business.fx_fee_separate:
-                separate = price
-            elif price:
-                details.append(detail("stripe_fee", price, settled, "Stripe currency conversion fee"))
+        prices, separate = _prices(world, processing, amount, settled, fee_description, converted=rate is not None)
+        details += prices
     if details and world.business.tax_on_fees:
         tax, name = settlement.tax_on(world, sum(each["amount"] for each in details))
         if tax:
             details.append(detail("tax", tax, settled, name))
+    payer = world
+    if processing is not None and _platform_pays(world, processing):
+        payer = world.platform
+        if total := sum(each["amount"] for each in details):
+            words = f"{fee_description} for {source} of {world.id_of_account}"
+            book(payer, "stripe_fee", "fee", None, -total, settled, available_on=available_on, description=words)
+        details = []
     if application_fee and world is not world.platform:
         details.append(detail("application_fee", application_fee, settled, "Application fee", application(world)))
     if "days" not in world.platform.meta:
@@ -72,10 +72,40 @@ def book(
         heapq.heappush(world.pending, [available_on, row["id"], row["net"], settled])
     if separate:
         book(
-            world, "stripe_fx_fee", "fee", source, -separate, settled, available_on=available_on,
-            description="Currency conversion fee",
+            payer, "stripe_fx_fee", "fee", source if payer is world else None, -separate, settled,
+            available_on=available_on, description="Currency conversion fee",
         )  # fmt: skip
     return row
+
+
+def _prices(
+    world: World, processing: str, amount: int, currency: str, description: str, *, converted: bool
+) -> tuple[list[Object], int]:
+    """(what Stripe takes, what it takes for the conversion in a row of its own)."""
+    if processing == "dispute":
+        return [detail("stripe_fee", settlement.dispute_fee(world, currency), currency, "Dispute fee")], 0
+    if processing == "instant_payout":
+        return [detail("stripe_fee", settlement.instant_fee(world, -amount), currency, "Instant Payouts fee")], 0
+    price = settlement.processing_fee(world, processing, amount, currency)
+    prices = [detail("stripe_fee", price, currency, description)] if price else []
+    price = settlement.share(amount, world.business.fx_fee) if converted else 0
+    if world.business.fx_fee_separate:
+        return prices, price
+    if price:
+        prices.append(detail("stripe_fee", price, currency, "Stripe currency conversion fee"))
+    return prices, 0
+
+
+def _platform_pays(world: World, processing: str) -> bool:
+    """Whether the platform pays what Stripe takes on a connected account.
+
+    Source: https://docs.stripe.com/connect/direct-charges-fee-payer-behavior
+    """
+    if world is world.platform:
+        return False
+    account = world.platform.store.get(world.id_of_account, "account") or {}
+    payer = account.get("controller", {}).get("fees", {}).get("payer", "account")
+    return bool(payer == "application" or (payer != "account" and processing == "instant_payout"))
 
 
 def application(world: World) -> str:

@@ -116,7 +116,7 @@ def pay_now(
 ) -> Object:  # fmt: skip
     """A manual payout: Stripe does not say what it consists of. The caller checks what is available.
 
-    An instant one arrives within half an hour and costs `instant_fee`, on top of its amount.
+    An instant one arrives within half an hour and costs a fee on top of its amount.
     """
     day = world.now // DAY
     weekday = (day + 3) % 7
@@ -127,9 +127,13 @@ def pay_now(
         method="instant" if instant else "standard", description=description, statement_descriptor=descriptor,
         metadata=metadata or {},
     )  # fmt: skip
-    _book_manually(
-        world, payout, "payout", "payout", -amount, fee=instant_fee(world, amount, currency) if instant else 0
-    )
+    row = book(
+        world, "payout", "payout", payout["id"], -amount, currency, processing="instant_payout" if instant else None,
+        description=description or "STRIPE PAYOUT",
+    )  # fmt: skip
+    # It lies in no batch of its own, so it is part of the next automatic one.
+    world.unpaid.setdefault(currency, []).append([row["id"], row["net"]])
+    world.change(payout, None, balance_transaction=row["id"])
     world.emit("payout.created", payout)
     if instant:
         world.later(payout["arrival_date"], payout_arrives, payout["id"])
@@ -137,22 +141,6 @@ def pay_now(
         world.later((day + 1) * DAY, payout_leaves, payout["id"])
         world.later(payout["arrival_date"] + 8 * HOUR, payout_arrives, payout["id"])
     return payout
-
-
-def _book_manually(world: World, payout: Object, type: str, category: str, amount: int, *, fee: int = 0) -> None:
-    """The row of a manual payout lies in no batch of its own, so it is part of the next automatic one."""
-    row = book(
-        world, type, category, payout["id"], amount, payout["currency"], fee=fee,
-        fee_description="Instant Payouts fee", description=payout["description"] or "STRIPE PAYOUT",
-    )  # fmt: skip
-    world.unpaid.setdefault(row["currency"], []).append([row["id"], row["net"]])
-    world.change(payout, None, balance_transaction=row["id"])
-
-
-def instant_fee(world: World, amount: int, currency: str) -> int:
-    """What an instant payout costs, in minor units of its currency."""
-    part, least = world.business.instant_payout_fee
-    return max(settlement.share(amount, part), least)
 
 
 def reverse(world: World, payout: Object, *, metadata: dict[str, str] | None = None) -> Object:

@@ -127,6 +127,12 @@ def dispute_fee(world: World, currency: str) -> int:
     return convert(known["usd"], "usd", currency, rate(world, "usd", currency))
 
 
+def instant_fee(world: World, amount: int) -> int:
+    """What an instant payout costs, on top of its amount."""
+    part, least = world.business.instant_payout_fee
+    return max(share(amount, part), least)
+
+
 def tax_on(world: World, fee: int) -> tuple[int, str]:
     """(tax, its name) that the account's country asks for on Stripe's fees."""
     percent, name = world.business.tax_on_fees.get(of(world)["country"], (0, ""))
