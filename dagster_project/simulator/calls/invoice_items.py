@@ -27,7 +27,7 @@ def create(world: World, params: Params) -> Object:
 
 def add(world: World, customer: Object, params: Params, *, invoice: Object | None, sub: Object | None) -> Object:
     """The item of checked parameters. Raises ApiError 400 when they do not fit together."""
-    price = (params.get("pricing") or {}).get("price") or params.get("price_data") or {}
+    price = _offered(params) or params.get("price_data") or {}
     owner = invoice or sub
     currency = params.get("currency") or (owner or price).get("currency") or customer["currency"] or "usd"
     if owner and owner["currency"] != currency:
@@ -57,6 +57,7 @@ def update(world: World, params: Params, item: Object) -> Object:
 
 def change(world: World, params: Params, item: Object) -> Object:
     """Set what the checked parameters say. Raises ApiError 400 when they do not fit together."""
+    _offered(params)
     changes = _fields(item, params)
     if period := _period(params):
         changes["period"] = period
@@ -82,6 +83,16 @@ def editable(invoice: Object) -> None:
     """Raises ApiError 400 when the invoice is no draft any more."""
     if invoice["status"] != "draft":
         raise ApiError(400, "This invoice is no longer editable", code="invoice_not_editable")
+
+
+def _offered(params: Params) -> Object | None:
+    """The price that is named. Raises ApiError 400 for one that is not offered any more."""
+    price: Object | None = (params.get("pricing") or {}).get("price")
+    if price and not price["active"]:
+        raise invalid_parameter(
+            "pricing[price]", "The price specified is inactive. This field only accepts active prices."
+        )
+    return price
 
 
 def _current(world: World, item: Object, params: Params) -> Params:

@@ -179,6 +179,7 @@ def mark_uncollectible(world: World, params: Params, invoice: Object) -> Object:
     if invoice["status"] != "open":
         raise ApiError(400, f"You can only mark open invoices as uncollectible; this one is {invoice['status']}.")
     collection.mark_uncollectible(world, invoice, "user_forgiven")
+    invoice_payments.owes(world, invoice, False)
     return invoice
 
 

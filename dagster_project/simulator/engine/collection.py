@@ -12,6 +12,7 @@ from dagster_project.simulator.engine.invoice_payments import (
     cancel_open,
     default_payment,
     method_of,
+    owes,
     payment_row,
     received,
     settle,
@@ -80,6 +81,7 @@ def is_overdue(world: World, id: str) -> None:
     invoice = world.the(id, "invoice")
     if invoice["status"] == "open":
         world.emit("invoice.overdue", invoice)
+        owes(world, invoice, True)
         sub = subscription_of(world, invoice)
         if sub and sub["status"] == "active":
             update(world, sub, status="past_due")
@@ -157,6 +159,7 @@ def _attempted(world: World, invoice: Object, event: str, attempt: int, again: i
         world.emit(event, invoice)
     else:
         world.change(invoice, event, **changes)
+    owes(world, invoice, True)
 
 
 @action

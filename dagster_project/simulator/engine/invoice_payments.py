@@ -108,9 +108,20 @@ def settle(world: World, invoice: Object, *, out_of_band: bool = False, **change
     )  # fmt: skip
     if not out_of_band:
         world.emit("invoice.payment_succeeded", invoice)
+    owes(world, invoice, False)
     sub = subscription_of(world, invoice)
     if sub and sub["status"] in ("past_due", "incomplete", "unpaid"):
         update(world, sub, status="active")
+
+
+def owes(world: World, invoice: Object, late: bool) -> None:
+    """Whether the customer is delinquent follows the last thing that happened to one of their invoices.
+
+    Source: https://docs.stripe.com/api/customers/object#customer_object-delinquent
+    """
+    customer = world.the(invoice["customer"], "customer")
+    if not customer.get("deleted"):
+        world.change(customer, "customer.updated", delinquent=late)
 
 
 def paid_elsewhere(world: World, invoice: Object) -> None:

@@ -68,6 +68,22 @@ def test_a_draft_takes_what_waits_and_is_paid(account):
     assert refused.value.code == "invoice_already_paid"
 
 
+def test_a_price_that_is_not_offered_any_more_is_refused_but_stays_on_its_items(account):
+    client = account.client()
+    of = customer(account)
+    price = client.v1.prices.create({"currency": "usd", "unit_amount": 250, "product_data": {"name": "Hour"}}).id
+    item = client.v1.invoice_items.create({"customer": of, "pricing": {"price": price}, "quantity": 2})
+    client.v1.prices.update(price, {"active": False})
+    with pytest.raises(stripe.InvalidRequestError, match="inactive"):
+        client.v1.invoice_items.create({"customer": of, "pricing": {"price": price}})
+    assert client.v1.invoice_items.update(item.id, {"quantity": 4}).amount == 1000
+    own: Any = {"currency": "usd", "product": client.v1.prices.retrieve(price).product, "unit_amount_decimal": "1.5"}
+    made = client.v1.invoice_items.create({"customer": of, "price_data": own, "quantity": 3})
+    assert made.amount == 5 and not misfits(made)  # 4.5
+    inline = client.v1.prices.retrieve(made.pricing.price_details.price)
+    assert (inline.active, inline.unit_amount, str(inline.unit_amount_decimal)) == (False, None, "1.5")
+
+
 def test_items_wait_unless_they_are_asked_for(account):
     client = account.client()
     empty = bill(account, 500, pending_invoice_items_behavior="exclude")

@@ -92,14 +92,15 @@ def test_a_retry_that_works_makes_the_subscription_run_again(account):
     pays_with(shop, of, "pm_card_chargeCustomerFail")
     shop.advance(sub["items"].data[0].current_period_end + 2 * HOUR)
     assert shop.api.subscriptions.retrieve(sub.id).status == "past_due"
+    assert shop.api.customers.retrieve(of).delinquent is True
     pays_with(shop, of, "pm_card_visa")
     invoice = newest(shop, of)
     shop.advance(invoice.next_payment_attempt)
     paid = shop.api.invoices.retrieve(invoice.id)
     assert (paid.status, paid.attempt_count, paid.next_payment_attempt) == ("paid", 2, None)
     assert shop.api.subscriptions.retrieve(sub.id).status == "active"
-    paid_at = paid.status_transitions.paid_at
-    assert paid_at == invoice.next_payment_attempt
+    assert paid.status_transitions.paid_at == invoice.next_payment_attempt
+    assert shop.api.customers.retrieve(of).delinquent is False
 
 
 def test_an_invoice_paid_by_hand_is_not_tried_again(account):
