@@ -196,8 +196,8 @@ def test_any_parameters_to_any_route(fuzzed, data):
 
 
 # Parameters without which most calls come to nothing, though they are not required.
-USUAL = ("customer", "product", "items", "subscription", "payment_intent", "charge", "amount", "unit_amount", "percent_off",
-         "currency", "phases")  # fmt: skip
+USUAL = ("customer", "product", "items", "subscription", "payment_intent", "charge", "amount", "unit_amount",
+         "percent_off", "currency", "phases")  # fmt: skip
 # What a parameter of this name could be told, so that more calls get beyond their checks.
 LIKELY = {
     "url": ["http://127.0.0.1:9/hook"],
@@ -227,7 +227,7 @@ def fitting(draw: st.DrawFn, kind: Any, known: Known, name: str) -> list[tuple[s
     if isinstance(kind, dict):
         pairs: list[tuple[str, str]] = []
         for part, inner in kind.items():
-            if part.endswith("!") or draw(st.integers(0, 2)) == 0:
+            if part.endswith("!") or draw(st.integers(0, 1 if part in USUAL or part == "price" else 4)) == 0:
                 pairs += draw(fitting(inner, known, f"{name}[{part.removesuffix('!')}]"))
         return pairs
     if isinstance(kind, list) and kind and isinstance(kind[0], dict):
@@ -238,7 +238,7 @@ def fitting(draw: st.DrawFn, kind: Any, known: Known, name: str) -> list[tuple[s
     first, *words = kind.split()
     if first in ("id", "ids"):
         ids = [id for each in words[0].split("|") for id in known.get(each, [])]
-        value = st.sampled_from([*ids, "x_1"])
+        value = st.sampled_from([*ids * 4, "x_1"])
     else:
         likely = LIKELY.get(re.findall(r"\w+", name)[-1], [*words, "x"])
         texts = st.sampled_from([*likely * 10, ""])
@@ -247,8 +247,8 @@ def fitting(draw: st.DrawFn, kind: Any, known: Known, name: str) -> list[tuple[s
     if first in ("ids", "texts"):
         return [(f"{name}[{place}]", draw(value)) for place in range(draw(st.integers(1, 3)))]
     if first == "metadata":
-        keys = st.sampled_from(["a", "b"]) | st.text(max_size=45)
-        return [(f"{name}[{draw(keys)}]", draw(odd_texts))]
+        keys = st.sampled_from(["a", "b", "c"]) | st.text(max_size=45)
+        return [(f"{name}[{draw(keys)}]", draw(st.just("x") | odd_texts))]
     return [(name, draw(value))]
 
 
