@@ -124,7 +124,9 @@ def populated(simulator) -> Known:
     not depend on what others changed."""
     v1, now = simulator.client().v1, simulator.store.now
     customer = v1.customers.create({"name": "Ada", "email": "ada@example.com"}).id
-    price = next(each.id for each in v1.prices.list({"limit": 100}).data if each.type == "recurring")
+    price = v1.prices.create(
+        {"currency": "usd", "unit_amount": 900, "recurring": {"interval": "month"}, "product_data": {"name": "Plan"}}
+    ).id
     for number in range(4):
         v1.invoice_items.create({"customer": customer, "amount": 500, "currency": "usd"})
         draft = v1.invoices.create({"customer": customer, "collection_method": "send_invoice", "days_until_due": 30})
