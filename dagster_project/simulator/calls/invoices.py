@@ -93,6 +93,8 @@ def finalize(world: World, params: Params, invoice: Object) -> Object:
             400, "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
             code="invoice_not_editable",
         )  # fmt: skip
+    if world.the(invoice["customer"]).get("deleted"):
+        raise ApiError(400, "This invoice can no longer be finalized: its customer was deleted.")
     if params.get("auto_advance") is not None:
         invoice["auto_advance"] = params["auto_advance"]
     collection.finalize(world, invoice, advance=invoice["auto_advance"])

@@ -37,9 +37,11 @@ def finalize(world: World, invoice: Object, *, advance: bool = True) -> None:
     """Open the invoice, use the customer's credit, and (with `advance`) try to collect the rest.
 
     What the customer owes from before is collected with it; a negative total becomes their credit; nothing to collect
-    means paid.
+    means paid. The draft of a deleted customer stays one.
     """
     customer = world.the(invoice["customer"], "customer")
+    if customer.get("deleted"):
+        return
     number = world.number("invoice number")
     transitions = invoice["status_transitions"] | {"finalized_at": world.now}
     starting = customer["balance"]

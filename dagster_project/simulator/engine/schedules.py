@@ -87,6 +87,9 @@ def schedule_starts(world: World, id: str, at: int) -> None:
     if schedule["status"] != "not_started" or schedule["phases"][0]["start_date"] != at:
         return
     phase = schedule["phases"][0]
+    if not _possible(world, schedule, phase):
+        cancel(world, schedule, prorate=False, invoice_now=False)
+        return
     customer = world.the(schedule["customer"], "customer")
     terms = Terms(
         [_item(world, row) for row in phase["items"]], phase["currency"], _terms_of(schedule, phase, {}),
@@ -121,8 +124,19 @@ def phase_ends(world: World, id: str) -> None:
         following = next((phase for phase in schedule["phases"] if phase["start_date"] == begin), None)
         if following is None:
             _finish(world, schedule)
+        elif not _possible(world, schedule, following):
+            release(world, schedule)
         else:
             enter(world, schedule, following, following["proration_behavior"])
+
+
+def _possible(world: World, schedule: Object, phase: Object) -> bool:
+    """Whether the customer and everything that the phase sells or takes off still exist."""
+    rows = [phase, *phase["items"]]
+    coupons = [row["coupon"] for each in rows for row in each["discounts"] if row["coupon"]]
+    named = [("price", row["price"]) for row in phase["items"]] + [("coupon", each) for each in coupons]
+    found = (world.store.get(id, kind) for kind, id in [("customer", schedule["customer"]), *named])
+    return all(obj is not None and not obj.get("deleted") for obj in found)
 
 
 def enter(world: World, schedule: Object, phase: Object, prorations: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -24,6 +25,7 @@ from dagster_project.simulator.http.api_errors import ApiError, missing, not_one
 from dagster_project.simulator.http.faults import Faults, from_mapping
 
 DAY = 86_400
+log = logging.getLogger(__name__)
 
 
 def routes(api: Api, about: dict[str, Any]) -> list[Route]:
@@ -178,6 +180,12 @@ class _Control:
             answer = Response(msgspec.json.encode(await self._run(request)), media_type="application/json")
         except ApiError as error:
             answer = Response(error.body(), error.status, error.headers, "application/json")
+        except ClientDisconnect:
+            return
+        except Exception:
+            log.exception("%s %s failed", request.method, request.url.path)
+            failed = ApiError(500, "Something in the simulator failed; its log has the cause.", type="api_error")
+            answer = Response(failed.body(), failed.status, media_type="application/json")
         await answer(scope, receive, send)
 
 
