@@ -133,7 +133,7 @@ def new(
         payment_method=method["id"], fraud_details={}, metadata=dict(payment["metadata"]),
         calculated_statement_descriptor=f"{_PREFIX}* {suffix}"[:22] if suffix else _PREFIX,
         statement_descriptor=payment["statement_descriptor"], statement_descriptor_suffix=suffix,
-        receipt_email=payment["receipt_email"] or (customer["email"] if customer else None),
+        receipt_email=payment["receipt_email"] or (customer.get("email") if customer else None),
         shipping=payment["shipping"], **connect.fields_of(world, payment), **fields,
     )  # fmt: skip
 
@@ -173,9 +173,13 @@ def succeeded(world: World, made: Object, payment: Object) -> None:
         payment, "payment_intent.succeeded", status="succeeded", amount_received=made["amount_captured"],
         amount_capturable=0, latest_charge=made["id"], last_payment_error=None, next_action=None,
     )  # fmt: skip
-    if payment["setup_future_usage"] and payment["customer"]:
-        cards.attach(world, world.the(payment["payment_method"], "payment_method"), world.the(payment["customer"]))
-    elif (method := world.store.get(payment["payment_method"], "payment_method")) and method["customer"] is None:
+    method = world.store.get(payment["payment_method"], "payment_method")
+    owner = world.store.get(payment["customer"], "customer") if payment["customer"] else None
+    if method is None or method["customer"]:
+        return
+    if payment["setup_future_usage"] and owner and not owner.get("deleted"):
+        cards.attach(world, method, owner)
+    else:
         cards.used_up(world, method)
 
 

@@ -62,6 +62,9 @@ def charge(world: World, payment: Object, customer: Object | None, *, works: boo
     """
     method = world.the(payment["payment_method"], "payment_method")
     does = cards.behaviour(world, method["id"])
+    if method["type"] not in payment["payment_method_types"]:
+        types = [*payment["payment_method_types"], method["type"]]
+        world.change(payment, None, payment_method_types=types, payment_method_options=options(types))
     if method["type"] != "card":
         return bank_debits.debit(world, payment, customer, method, works=works)
     chance = works is not None and does is None
@@ -75,7 +78,7 @@ def charge(world: World, payment: Object, customer: Object | None, *, works: boo
 def confirm(world: World, payment: Object, *, off_session: bool, return_url: str | None = None) -> Object | None:
     """Try to pay with the customer present, unless `off_session`. Gives the charge, None when there is none yet."""
     method = world.the(payment["payment_method"], "payment_method")
-    customer = world.the(payment["customer"], "customer") if payment["customer"] else None
+    customer = _customer(world, payment)
     if method["type"] != "card":
         return bank_debits.debit(world, payment, customer, method, works=None)
     asked = payment["payment_method_options"].get("card", {}).get("request_three_d_secure") in ("any", "challenge")
@@ -84,6 +87,12 @@ def confirm(world: World, payment: Object, *, off_session: bool, return_url: str
         return None
     decline = decline_of(cards.behaviour(world, method["id"]), present=not off_session)
     return charges.of_card(world, payment, customer, method, decline=decline)
+
+
+def _customer(world: World, payment: Object) -> Object | None:
+    """Whose payment it is, if it is anybody's who was not deleted since."""
+    found = world.store.get(payment["customer"], "customer") if payment["customer"] else None
+    return None if found is None or found.get("deleted") else found
 
 
 def needs_authentication(world: World, method: str) -> bool:
@@ -128,7 +137,7 @@ def customer_authenticates(world: World, id: str, method_id: str) -> None:
     payment = world.the(id, "payment_intent")
     if payment["status"] != "requires_action" or payment["payment_method"] != method_id:
         return
-    customer = world.the(payment["customer"], "customer") if payment["customer"] else None
+    customer = _customer(world, payment)
     decline = decline_of(cards.behaviour(world, method_id), present=True)
     method = world.the(method_id, "payment_method")
     charges.of_card(world, payment, customer, method, decline=decline, authenticated=True)

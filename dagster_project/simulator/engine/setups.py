@@ -80,8 +80,9 @@ def customer_sets_up(world: World, id: str, attempt_id: str) -> None:
 
 def _succeeded(world: World, setup: Object, attempt: Object, method: Object) -> None:
     world.change(attempt, None, status="succeeded")
-    if setup["customer"]:
-        cards.attach(world, method, world.the(setup["customer"], "customer"))
+    owner = world.store.get(setup["customer"], "customer") if setup["customer"] else None
+    if owner and not owner.get("deleted"):
+        cards.attach(world, method, owner)
     if cards.behaviour(world, method["id"]) == "authenticate_first":
         cards.behaves(world, method, None)  # from now on it works without its holder
     world.change(

@@ -263,6 +263,31 @@ def test_authentication_is_asked_for(till):
     assert not misfits(waiting)
 
 
+def test_a_customer_who_is_deleted_in_the_meantime_still_pays(till):
+    customer = till.api.customers.create({"email": "ada@example.com"}).id
+    waiting = till.pay("pm_card_authenticationRequired", customer=customer, setup_future_usage="off_session")
+    debit = till.pay("pm_usBankAccount_success", customer=customer)
+    setup = till.api.setup_intents.create(
+        {"customer": customer, "payment_method": "pm_card_authenticationRequired", "confirm": True}
+    )
+    till.api.customers.delete(customer)
+    till.wait(8 * DAY)
+    assert till.api.payment_intents.retrieve(waiting.id).status == "succeeded"
+    assert till.api.payment_intents.retrieve(debit.id).status == "succeeded"
+    assert till.api.setup_intents.retrieve(setup.id).status == "succeeded"
+    assert till.api.payment_methods.retrieve(waiting.payment_method).customer is None
+
+
+def test_a_decline_is_told_in_the_published_envelope(till):
+    for token in ("pm_card_chargeDeclined", "pm_card_radarBlock", "pm_usBankAccount_weeklyLimitExceeded"):
+        body = till.declined(token).json_body
+        assert misfits({"object": "error", **body}) == ["unknown key object"]  # an error is the only body without one
+        assert body["error"].keys() <= {
+            "advice_code", "charge", "code", "decline_code", "doc_url", "message", "payment_intent", "payment_method",
+            "type",
+        }  # fmt: skip
+
+
 # ---- holds -----------------------------------------------------------------------------------------------------
 def held(till, amount=10_000):
     return till.pay(amount=amount, capture_method="manual")
