@@ -26,7 +26,7 @@ _ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
 def create(world: World, params: Params) -> Object:
     """Raises ApiError 402 when it is confirmed at once and declined; the intent stays on record."""
     amounts.check(params["amount"], params["currency"])
-    customer, method = params.get("customer"), params.get("payment_method")
+    customer, method = params.get("customer"), payment_methods.given(world, params)
     if not params.get("confirm"):
         for name in ("off_session", "error_on_requires_action", "return_url"):
             if params.get(name):
@@ -49,6 +49,7 @@ def create(world: World, params: Params) -> Object:
         status="requires_confirmation" if method else "requires_payment_method", **shown,
     )  # fmt: skip
     _within(made)
+    params.pop("payment_method_data", None)
     return _confirm(world, made, params) if params.get("confirm") else made
 
 
@@ -102,7 +103,7 @@ def _confirm(world: World, intent: Object, params: Params) -> Object:
         raise _unexpected(intent, f"You cannot confirm this PaymentIntent because {already}.")
     changes = fields(world, {name: params[name] for name in params if name in _CONFIRMED}, intent)
     types = {**intent, **changes}["payment_method_types"]
-    method = params.get("payment_method")
+    method = payment_methods.given(world, params)
     if method is None and intent["payment_method"]:
         method = world.the(intent["payment_method"], "payment_method")
     if method is None:

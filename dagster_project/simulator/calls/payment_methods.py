@@ -13,7 +13,7 @@ from dagster_project.simulator.http.parameters import merged
 
 Params = dict[str, Any]
 _KINDS = ("card", "us_bank_account", "sepa_debit")
-_DEBITED = {"usd": ["card", "us_bank_account"], "eur": ["card", "sepa_debit"]}
+_DEBITED = {"": list(_KINDS), "usd": ["card", "us_bank_account"], "eur": ["card", "sepa_debit"]}
 _IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{10,30}", re.ASCII)
 
 
@@ -111,6 +111,18 @@ def attach(world: World, params: Params, method: Object) -> Object:
         code, message, _ = charges.DECLINES[decline]
         raise ApiError(402, message, type="card_error", code=code, decline_code=decline)
     return cards.attach(world, method, customer)
+
+
+def given(world: World, params: Params) -> Object | None:
+    """The payment method that an intent is to use: one that exists, or a new one of `payment_method_data`."""
+    data = params.get("payment_method_data")
+    if data is None:
+        return params.get("payment_method")
+    if params.get("payment_method"):
+        raise invalid_parameter(
+            "payment_method_data", "You may only specify one of these parameters: payment_method, payment_method_data."
+        )
+    return create(world, data)
 
 
 def usable(world: World, method: Object) -> None:

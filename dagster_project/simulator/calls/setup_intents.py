@@ -15,7 +15,7 @@ Params = dict[str, Any]
 
 def create(world: World, params: Params) -> Object:
     """Raises ApiError 402 when it is confirmed at once and the card declined."""
-    customer, method = params.get("customer"), params.get("payment_method")
+    customer, method = params.get("customer"), payment_methods.given(world, params)
     types = payment_methods.types(params, "")
     payment_methods.fits(world, method, customer and customer["id"], types)
     fields: Object = {name: params[name] for name in ("description", "metadata") if name in params}
@@ -32,6 +32,7 @@ def create(world: World, params: Params) -> Object:
         status="requires_confirmation" if method else "requires_payment_method",
         usage=params.get("usage") or "off_session", **fields,
     )  # fmt: skip
+    params.pop("payment_method_data", None)
     return confirm(world, params, made) if params.get("confirm") else made
 
 
@@ -59,7 +60,7 @@ def update(world: World, params: Params, setup: Object) -> Object:
 def confirm(world: World, params: Params, setup: Object) -> Object:
     if setup["status"] not in setups.CANCELABLE:
         raise _unexpected(setup, f"You cannot confirm this SetupIntent because it has a status of {setup['status']}.")
-    method = params.get("payment_method")
+    method = payment_methods.given(world, params)
     if method is None and setup["payment_method"]:
         method = world.the(setup["payment_method"], "payment_method")
     if method is None:

@@ -153,3 +153,20 @@ def test_a_customer_permits_debits_with_a_mandate(till):
         "active", method, "curl",
     )  # fmt: skip
     assert not misfits(mandate)
+
+
+def test_a_bank_account_is_given_with_the_payment(till):
+    data = {
+        "type": "sepa_debit",
+        "sepa_debit": {"iban": "AT611904300234573201"},
+        "billing_details": {"name": "Ada", "email": "ada@example.com"},
+    }
+    params = {"amount": 900, "currency": "eur", "payment_method_data": data}
+    made = till.api.payment_intents.create({**params, "confirm": True})
+    assert made.status == "processing"
+    assert till.api.payment_methods.retrieve(made.payment_method).sepa_debit.country == "AT"
+    assert till.api.payment_intents.create(params).status == "requires_confirmation"
+    setup = till.api.setup_intents.create({"payment_method_data": data, "confirm": True})
+    assert setup.status == "succeeded"
+    with pytest.raises(stripe.InvalidRequestError, match="only specify one"):
+        till.api.payment_intents.create({**params, "payment_method": made.payment_method})
