@@ -58,17 +58,23 @@ def replace(world: World, before: list[str], after: list[str]) -> list[str]:
 
 def bill_once(world: World, sub: Object, customer: Object, extra: Extra) -> Object:
     """An invoice item that waits for the next invoice of the subscription."""
-    price, currency = extra.price, sub["currency"]
+    made = one_time_item(world, customer, extra, sub["currency"], sub)
+    wait(world, made, sub)
+    return made
+
+
+def one_time_item(world: World, customer: Object, extra: Extra, currency: str, sub: Object | None = None) -> Object:
+    """An invoice item of a one-time price; of a subscription, if it comes with one."""
+    price = extra.price
     amount = amount_of(world, price, extra.quantity, currency)
     made = world.add(
         "invoiceitem", "ii", amount=amount, currency=currency, customer=customer["id"], date=world.now,
         description=product_name(world, price), discountable=True, discounts=[], metadata=shapes.frozen(extra.metadata),
-        parent={"subscription_details": {"subscription": sub["id"]}, "type": "subscription_details"},
+        parent={"subscription_details": {"subscription": sub["id"]}, "type": "subscription_details"} if sub else None,
         period={"start": world.now, "end": world.now}, pricing=pricing(price, unit_amount(world, price, currency)),
         proration=False, quantity=extra.quantity, quantity_decimal=str(extra.quantity), tax_rates=extra.tax_rates,
         net_amount=amount,
     )  # fmt: skip
     made["discounts"] = redeem(world, customer, extra.discounts, invoice_item=made)
     world.emit("invoiceitem.created", made)
-    wait(world, made, sub)
     return made

@@ -89,7 +89,8 @@ def create(
     for line in lines:
         world.store.insert(line, parent=invoice["id"])
     invoice["lines"] = _embedded(invoice, lines)
-    world.store.save(invoice, subscription=parent["subscription_details"]["subscription"] if parent else "")
+    details = (parent or {}).get("subscription_details")
+    world.store.save(invoice, subscription=details["subscription"] if details else "")
     world.emit("invoice.created", invoice)
     return invoice
 
