@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import stripe
 from dagster_project.simulator.engine import accounts, connect
 from dagster_project.simulator.engine.business import DAY, HOUR
 from dagster_project.simulator.engine.ledger import balance_object, book
+from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import Object, World
 from tests.unit.simulator.conftest import Simulator
 from tests.unit.simulator.money import batches, kept, summed
@@ -511,3 +513,55 @@ def test_a_connected_account_has_events_a_balance_and_search_of_its_own_key(plat
     assert "charge.succeeded" not in {event.type for event in client.v1.events.list({"limit": 100}).data}
     pending = client.v1.balance.retrieve({}, {"stripe_account": one}).pending
     assert [(part.currency, part.amount) for part in pending] == [("usd", 5_000 - 145 - 30)]
+
+
+def test_a_refused_account_leaves_nothing_behind(platform: Simulator, definitions: dict[str, Any]) -> None:
+    client = platform.client()
+    bank = {"object": "bank_account", "country": "US", "currency": "zzz", "account_number": "000123456789"}
+    given: Any = {"type": "custom", "country": "US", "external_account": bank}
+    assert refused(lambda: client.v1.accounts.create(given)).http_status == 400
+    assert not client.v1.accounts.list().data
+    one = seller(platform).id
+    client.v1.transfers.create({"amount": 700, "currency": "usd", "destination": one})
+    assert kept(platform.world.within(one)) == {("available", "usd"): 700}
+    check(platform.world, definitions)
+
+
+def test_connected_accounts_are_there_after_a_restart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state.sqlite")
+    store.now = NOON
+    world = World(store)
+    accounts.open_platform(world)
+    there = accounts.create_connected(world, "custom")
+    book(there, "charge", "charge", "ch_1", 900, "usd", available_on=NOON + DAY)
+    store.close()
+    again = World(Store(tmp_path / "state.sqlite"))
+    assert kept(again.within(there.id_of_account)) == {("pending", "usd"): 900}
+    again.advance(NOON + 2 * DAY)
+    assert [row["amount"] for row in again.within(there.id_of_account).store.all("payout")] == [900]
+    again.store.close()
+
+
+def test_a_bank_account_is_added_made_the_default_and_removed(platform: Simulator, definitions: dict[str, Any]) -> None:
+    client, one = platform.client(), seller(platform).id
+    failing: Any = {"object": "bank_account", "country": "US", "account_number": "000111111113"}
+    euro: Any = {"object": "bank_account", "country": "DE", "account_number": "DE89370400440532013000"}
+    second = client.v1.accounts.external_accounts.create(one, {"external_account": failing})
+    third = client.v1.accounts.external_accounts.create(one, {"external_account": euro})
+    listed = client.v1.accounts.external_accounts.list(one).data
+    assert len(listed) == 3
+    first = next(row for row in listed if row.id not in (second.id, third.id))
+    assert refused(lambda: client.v1.accounts.external_accounts.delete(one, first.id)).http_status == 400
+    client.v1.accounts.external_accounts.update(one, second.id, {"default_for_currency": True})
+    assert client.v1.accounts.external_accounts.delete(one, first.id).deleted
+    idle(platform)
+    # A balance in euro now exists, so that euros are not converted any more; the new default bank refuses payouts.
+    there = platform.world.within(one)
+    assert book(there, "charge", "charge", "ch_1", 500, "eur")["currency"] == "eur"
+    book(there, "charge", "charge", "ch_2", 900, "usd")
+    platform.control("advance", {"days": 6})
+    failed = next(
+        row for row in client.v1.payouts.list({}, {"stripe_account": one}).data[::-1] if row.currency == "usd"
+    )
+    assert (failed.status, failed.failure_code, failed.destination) == ("failed", "account_closed", second.id)
+    check(platform.world, definitions)
