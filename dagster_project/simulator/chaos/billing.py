@@ -65,7 +65,7 @@ def changes_in_mid_period(world: World, dice: Random, customer: str) -> None:
 def begins_a_new_cycle(world: World, dice: Random, customer: str) -> None:
     if sub := subscription(world, dice, customer):
         path = f"/v1/subscriptions/{sub['id']}"
-        if dice.random() < 0.5:
+        if dice.random() < 0.5 or sub["trial_end"] is not None:
             post(world, path, billing_cycle_anchor={"type": "now"}, proration_behavior="create_prorations")
         else:
             post(world, path, trial_end=world.now + dice.randint(3, 20) * DAY, proration_behavior="none")
@@ -165,7 +165,8 @@ def leaves_behind_a_test_clock(world: World, dice: Random, customer: str) -> Non
 @deed
 def is_credited(world: World, dice: Random, customer: str) -> None:
     """A credit note on an invoice that is paid, or still open."""
-    invoice = one_of(world, dice, "invoice", customer=customer, status=["paid", "open"])
+    invoice = one_of(world, dice, "invoice", status="open") if dice.random() < 0.5 else None
+    invoice = invoice or one_of(world, dice, "invoice", customer=customer, status=["paid", "open"])
     if invoice is None:
         return
     amount = max(1, invoice["amount_paid" if invoice["status"] == "paid" else "amount_remaining"] // dice.randint(2, 5))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from dagster_project.simulator.chaos.deeds import currency_of, deed, one_of, post, then
-from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.engine.business import DAY
+from dagster_project.simulator.engine.world import World, action
 
 _CARDS = (
     "pm_card_chargeDeclined", "pm_card_chargeDeclinedInsufficientFunds", "pm_card_chargeDeclinedExpiredCard",
@@ -97,12 +98,23 @@ def has_its_dispute_answered(world: World, dice: Random, customer: str) -> None:
 
 @deed
 def sees_a_payout_by_hand(world: World, dice: Random, customer: str) -> None:
-    currency = currency_of(world, customer)
-    available = world.balance.get(currency, {"available": 0})["available"]
-    if available < 2_000:
+    """On a Sunday: on every working day all that is available leaves by itself."""
+    days = 6 - (world.now // DAY + 3) % 7
+    world.later((world.now // DAY + days) * DAY + DAY // 2, is_paid_out_by_hand, dice.randint(0, 10**9))
+
+
+@action
+def is_paid_out_by_hand(world: World, luck: int) -> None:
+    dice = world.chance("by hand", luck)
+    held = {currency: money["available"] for currency, money in world.balance.items() if money["available"] > 2_000}
+    if not held:
         return
     how = dice.choice(("instant", "standard"))
-    made = post(world, "/v1/payouts", amount=available // 200 * 100, currency=currency, method=how)
+    usable = sorted(set(held) & {"usd", "eur"} if how == "instant" else set(held))
+    if not usable:
+        return
+    currency = dice.choice(usable)
+    made = post(world, "/v1/payouts", amount=held[currency] // 200 * 100, currency=currency, method=how)
     if made and how == "standard" and dice.random() < 0.4:
         post(world, f"/v1/payouts/{made['id']}/cancel")
 
