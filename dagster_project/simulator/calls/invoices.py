@@ -39,8 +39,10 @@ def create(world: World, params: Params) -> Object:
     if sub:
         details = {"metadata": {**sub["metadata"]}, "subscription": sub["id"]}
         fields["parent"] = {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
-    if not params.get("discounts") and (own := customer.get("discount")):
-        fields["discounts"] = [own["id"]]
+        fields = {"default_tax_rates": [*(sub.get("default_tax_rates") or [])], **fields}
+    if "discounts" not in params:
+        own = customer.get("discount")
+        fields["discounts"] = [*(sub or {}).get("discounts", [])] or ([own["id"]] if own else [])
     due = fields.pop("due_date", None)
     fields["automatically_finalizes_at"] = _finalizes(world, fields)
     invoice = invoices.one_off(world, customer, waiting, due=due, currency=currency, **fields)
@@ -95,9 +97,8 @@ def finalize(world: World, params: Params, invoice: Object) -> Object:
         )  # fmt: skip
     if world.the(invoice["customer"]).get("deleted"):
         raise ApiError(400, "This invoice can no longer be finalized: its customer was deleted.")
-    if params.get("auto_advance") is not None:
-        invoice["auto_advance"] = params["auto_advance"]
-    collection.finalize(world, invoice, advance=invoice["auto_advance"])
+    advance = bool(params.get("auto_advance", invoice["auto_advance"]))
+    collection.finalize(world, invoice, advance=advance, auto_advance=advance)
     return invoice
 
 

@@ -6,6 +6,8 @@ first (https://docs.stripe.com/billing/customer/balance), https://docs.stripe.co
 
 from __future__ import annotations
 
+from typing import Any
+
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine.credit import credit, payment_id
 from dagster_project.simulator.engine.invoice_payments import (
@@ -33,7 +35,7 @@ def finalize_draft(world: World, id: str) -> None:
         finalize(world, invoice)
 
 
-def finalize(world: World, invoice: Object, *, advance: bool = True) -> None:
+def finalize(world: World, invoice: Object, *, advance: bool = True, **changes: Any) -> None:
     """Open the invoice, use the customer's credit, and (with `advance`) try to collect the rest.
 
     What the customer owes from before is collected with it; a negative total becomes their credit; nothing to collect
@@ -53,7 +55,7 @@ def finalize(world: World, invoice: Object, *, advance: bool = True) -> None:
         effective_at=world.now, starting_balance=starting, ending_balance=ending, amount_due=due,
         amount_remaining=due, automatically_finalizes_at=None,
         hosted_invoice_url=f"https://invoice.example.com/i/{invoice['id']}",
-        invoice_pdf=f"https://invoice.example.com/i/{invoice['id']}/pdf",
+        invoice_pdf=f"https://invoice.example.com/i/{invoice['id']}/pdf", **changes,
     )  # fmt: skip
     if due == 0:
         settle(world, invoice)

@@ -38,8 +38,8 @@ def draft(world: World, sub: Object, reason: str, lines: list[Object], **fields:
         **({"period_start": _last_edge(world, sub)} if reason == "subscription_cycle" else {}), **fields,
     )  # fmt: skip
     update(world, sub, latest_invoice=invoice["id"])
-    if any(part["amount"] for part in invoice["total_discount_amounts"]):
-        spend(world, lines_of(world, invoice) if len(lines) > 10 else invoice["lines"]["data"])
+    if invoice["total_discount_amounts"]:
+        spend(world, lines)
     return invoice
 
 

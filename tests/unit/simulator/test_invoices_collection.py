@@ -198,6 +198,30 @@ def test_what_follows_the_last_attempt_is_the_business_s_choice(account, monkeyp
     assert newest(shop, of).status == "open"
 
 
+def test_what_waits_for_a_subscription_is_billed_with_its_discounts_and_taxes(account):
+    shop = Shop(account)
+    rate = shop.api.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 10}).id
+    coupon = shop.api.coupons.create({"percent_off": 20, "duration": "forever"}).id
+    of = shop.customer()
+    sub = shop.api.subscriptions.create(
+        {"customer": of, "items": [{"price": shop.price(1000)}], "default_tax_rates": [rate],
+         "discounts": [{"coupon": coupon}]}
+    )  # fmt: skip
+    assert shop.api.invoices.retrieve(sub.latest_invoice).total == 880
+    with pytest.raises(stripe.InvalidRequestError, match="Nothing to invoice"):
+        shop.api.invoices.create({"customer": of, "subscription": sub.id})
+    shop.api.invoice_items.create({"customer": of, "subscription": sub.id, "amount": 500, "currency": "usd"})
+    for given, total in ({}, 440), ({"discounts": ""}, 550):
+        invoice = shop.api.invoices.create({"customer": of, "subscription": sub.id, **given})
+        assert (invoice.total, invoice.parent.subscription_details.subscription) == (total, sub.id)
+        assert not misfits(invoice)
+        shop.api.invoice_items.create({"customer": of, "subscription": sub.id, "amount": 500, "currency": "usd"})
+    done = shop.api.invoices.finalize_invoice(invoice.id, {"auto_advance": True})
+    assert done.status == "paid"
+    told = shop.events("invoice.finalized")[-1]
+    assert told.data.previous_attributes.auto_advance is False and told.data.object.auto_advance is True
+
+
 def test_a_code_for_large_orders_counts_what_is_subscribed_to(account):
     shop = Shop(account)
     coupon = shop.api.coupons.create({"percent_off": 10, "duration": "forever"}).id
