@@ -155,7 +155,11 @@ def stop(world: World, made: Object) -> None:
 
 @action
 def debit_is_returned(world: World, id: str, reason: str) -> None:
-    """The account holder disputes a debit at the bank, which is final: there is nothing to answer to."""
+    """The account holder disputes a debit at the bank, which is final: there is nothing to answer to.
+
+    It withdraws the mandate, too: https://docs.stripe.com/payments/ach-direct-debit#disputed-payments
+    """
     made = world.the(id, "charge")
+    cards.withdraw_mandate(world, made["payment_method"])
     if left := disputes.disputable(made):
         disputes.open_dispute(world, made, left, reason, final=True)

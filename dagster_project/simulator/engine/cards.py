@@ -152,6 +152,12 @@ def mandate_of(world: World, payment_method_id: str) -> str | None:
     return found
 
 
+def withdraw_mandate(world: World, payment_method_id: str) -> None:
+    """The account holder does not permit debits any more."""
+    if known := world.meta.get("mandates", {}).pop(payment_method_id, None):
+        world.change(world.the(known, "mandate"), "mandate.updated", status="inactive")
+
+
 def billing(given: Object, current: Object | None = None) -> Object:
     """Billing details with every key; what is given replaces what was there."""
     known = current or {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}

@@ -170,3 +170,24 @@ def test_a_bank_account_is_given_with_the_payment(till):
     assert setup.status == "succeeded"
     with pytest.raises(stripe.InvalidRequestError, match="only specify one"):
         till.api.payment_intents.create({**params, "payment_method": made.payment_method})
+
+
+def test_a_disputed_debit_withdraws_the_mandate(till):
+    customer = till.api.customers.create({}).id
+    method = till.api.payment_methods.attach("pm_usBankAccount_dispute", {"customer": customer}).id
+    online = {"ip_address": "192.0.2.1", "user_agent": "curl"}
+    setup = till.api.setup_intents.create(
+        {
+            "customer": customer,
+            "payment_method": method,
+            "confirm": True,
+            "mandate_data": {"customer_acceptance": {"type": "online", "online": online}},
+        }
+    )
+    assert till.api.mandates.retrieve(setup.mandate).status == "active"
+    till.pay(method, customer=customer)
+    till.wait(2 * WEEK)
+    after = till.api.mandates.retrieve(setup.mandate)
+    assert after.status == "inactive"
+    assert till.events("mandate") == ["mandate.updated"]
+    assert not misfits(after) + misfits(setup)
