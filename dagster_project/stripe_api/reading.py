@@ -235,7 +235,12 @@ async def of_parents(client: StripeClient, sink: Sink, parents: Iterable[tuple[s
     async def one(parent: str, params: Mapping[str, Any]) -> None:
         path = str(row.path).replace("{parent}", parent)
         query = {row.parent_param: parent, **params} if row.parent_param else dict(params)
-        found = [page async for page in pages(client, row, path, query)]
+        try:
+            found = [page async for page in pages(client, row, path, query)]
+        except StripeAnswerError as error:
+            if error.status == 404:  # deleted since it was seen: what belonged to it cannot be read any more
+                return
+            raise
         lines = [line for page in found for line in page.lines]
         if lines and params:  # several requests share the parent, so none of them is its complete set
             sink.add(lines, found[0].asked_at, found[0].request, "list")

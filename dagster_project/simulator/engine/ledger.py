@@ -52,14 +52,19 @@ def book(
         details = []
     if application_fee and world is not world.platform:
         details.append(detail("application_fee", application_fee, settled, "Application fee", application(world)))
+    # The balance is the account's, and so is its time, also where the customer lives on a test clock.
+    ahead = world.now - world.store.now
+    if available_on is not None:
+        available_on -= ahead
     if "days" not in world.platform.meta:
         _start_days(world.platform)
     fee = sum(each["amount"] for each in details)
-    available = available_on is None or available_on <= world.now
+    available = available_on is None or available_on <= world.store.now
     row = world.add(
         "balance_transaction", "txn", type=type, reporting_category=category, source=source, amount=amount,
         fee=fee, net=amount - fee, currency=settled, fee_details=details, balance_type="payments",
-        status="available" if available else "pending", available_on=world.now if available else available_on,
+        created=world.store.now, status="available" if available else "pending",
+        available_on=world.store.now if available else available_on,
         description=description, exchange_rate=None if rate is None else float(rate),
     )  # fmt: skip
     money = world.balance.setdefault(settled, {"available": 0, "pending": 0})

@@ -13,7 +13,7 @@ from fake_stripe import ACCOUNT, NOW, FakeStripe, refusal
 
 from dagster_project.errors import StripeAuthError, UsageError
 from dagster_project.settings import Settings
-from dagster_project.stripe_api import account as account_module
+from dagster_project.stripe_api import loading, reading
 from dagster_project.stripe_api.landing import Landing
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
@@ -314,7 +314,7 @@ def test_a_crash_between_landing_and_loading_loses_nothing(
         raise Killed
 
     # The events are landed; the object that they announce has not been read yet.
-    monkeypatch.setattr(account_module.reading, "by_id", die)
+    monkeypatch.setattr(reading, "by_id", die)
     with pytest.raises(Killed):
         sync(settings, warehouse)
     monkeypatch.undo()
@@ -335,7 +335,7 @@ def test_rows_landed_by_a_run_that_died_are_loaded_by_the_next(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(account_module, "load", die)
+        patched.setattr(loading, "load", die)
         with pytest.raises(Killed):
             sync(settings, warehouse)
     assert rows(warehouse, "select count(*) from stripe.charges") == [(0,)]
