@@ -27,6 +27,10 @@ def action(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+class NotConnected(KeyError):
+    """The account was never connected, or is not any more."""
+
+
 class World:
     """One account. `advance` runs everything that is due, of the platform and of its connected accounts.
 
@@ -77,11 +81,11 @@ class World:
 
     # ---- connected accounts --------------------------------------------------------------------------------
     def within(self, account: str) -> World:
-        """The world of a connected account of this platform. Raises KeyError for an unknown one."""
+        """The world of a connected account of this platform. Raises NotConnected for any other."""
         if account == self.id_of_account:
             return self
         if account not in self.meta.get("accounts", ()):
-            raise KeyError(account)
+            raise NotConnected(account)
         store = self.store.within(account)
         if account not in self._accounts or self._accounts[account].store is not store:
             self._accounts[account] = World(store, self)

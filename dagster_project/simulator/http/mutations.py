@@ -20,8 +20,8 @@ import yaml
 
 from dagster_project.simulator import calls
 from dagster_project.simulator.engine import cards
-from dagster_project.simulator.engine.world import World
-from dagster_project.simulator.http.api_errors import missing
+from dagster_project.simulator.engine.world import NotConnected, World
+from dagster_project.simulator.http.api_errors import missing, no_access
 from dagster_project.simulator.http.endpoints import listings
 from dagster_project.simulator.http.forms import Params
 from dagster_project.simulator.http.parameters import checked
@@ -43,7 +43,8 @@ class Mutation:
     function: Callable[..., Object]
 
     def run(self, world: World, ids: list[str], given: Params) -> Object:
-        """Raises ApiError 404 for an unknown object in the path, 400 for parameters that the call does not take.
+        """Raises ApiError 404 for an unknown object in the path, 400 for parameters that the call does not take, and
+        403 when what it touches lies in an account that was disconnected.
 
         Everything happens on the test clock of the object in the path, or of the customer among the parameters.
         """
@@ -51,8 +52,11 @@ class Mutation:
         params = checked(given, self.takes, lambda kind, id: _known(world, kind, id))
         about = [*objects, *(value for value in params.values() if isinstance(value, dict) and "object" in value)]
         clock = next(filter(None, map(world.clock_of, about)), None)
-        with world.on(clock):
-            return self.function(world, params, *objects)
+        try:
+            with world.on(clock):
+                return self.function(world, params, *objects)
+        except NotConnected as gone:
+            raise no_access(str(gone.args[0])) from None
 
 
 def _found(world: World, kind: str, id: str) -> Object:
