@@ -114,7 +114,7 @@ class Api:
         permissions = self.permissions.get(key, access.UNRESTRICTED)
         permissions.check(key, endpoint.name, endpoint.kind, request.method, account.id)
         encoded = "&".join(filter(None, (request.url.query, body.decode(errors="replace"))))
-        call = Call(request.method, path, path_ids, forms.parse(encoded))
+        call = Call(request.method, _sent_path(request.scope), path_ids, forms.parse(encoded))
         if not path.startswith(faults.path):
             faults = Faults(faults.latency_ms, faults.jitter_ms, lock_wait_s=faults.lock_wait_s)
         if self.dice.happens(faults.resource_limit_rate):

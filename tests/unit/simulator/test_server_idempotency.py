@@ -143,3 +143,12 @@ def test_answers_are_kept_by_account(account):
     assert (first[0], other[0], other[2]["name"]) == (200, 200, "Bob")
     assert "Idempotent-Replayed" not in other[1]
     assert names(account) == ["Ada"]
+
+
+def test_a_declined_card_is_declined_again_without_another_attempt(account):
+    body = b"amount=500&currency=usd&confirm=true&payment_method=pm_card_chargeDeclined"
+    first = post(account, "k", body, "/v1/payment_intents")
+    again = post(account, "k", body, "/v1/payment_intents")
+    assert (first[0], first[2]["error"]["type"], again[0], again[2]) == (402, "card_error", 402, first[2])
+    assert again[1]["Idempotent-Replayed"] == "true"
+    assert len(account.client().v1.payment_intents.list().data) == 1
