@@ -9,7 +9,7 @@ from dagster_project.simulator.calls import payment_methods
 from dagster_project.simulator.calls.subscription_terms import undone_when_declined
 from dagster_project.simulator.calls.tax_ids import checked_type
 from dagster_project.simulator.engine import clocks, credit, customers, discounts, ids
-from dagster_project.simulator.engine.world import Object, World
+from dagster_project.simulator.engine.world import ABSENT, Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing
 from dagster_project.simulator.http.parameters import merged
 
@@ -58,8 +58,7 @@ def update(world: World, params: Params, customer: Object) -> Object:
     fields = _fields(world, customer, params)
     for name in _OPTIONAL:
         if name in fields and fields[name] is None:
-            del fields[name]
-            customer.pop(name, None)
+            fields[name] = ABSENT
     world.change(customer, "customer.updated", **fields)
     _set_balance(world, customer, balance)
     return customer

@@ -123,10 +123,10 @@ def cancel(world: World, params: Params, subscription: Object) -> Object:
     """Ends now; stays in the list as canceled."""
     if subscription["status"] in ENDED:
         raise missing("subscription", subscription["id"])
-    subscription["cancellation_details"] = cancellation(params, "cancellation_requested")
     return ending.cancel(
-        world, subscription, prorate=bool(params.get("prorate")), invoice_now=bool(params.get("invoice_now"))
-    )
+        world, subscription, prorate=bool(params.get("prorate")), invoice_now=bool(params.get("invoice_now")),
+        details=cancellation(params, "cancellation_requested"),
+    )  # fmt: skip
 
 
 def resume(world: World, params: Params, subscription: Object) -> Object:

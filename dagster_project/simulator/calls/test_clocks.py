@@ -24,8 +24,8 @@ def create(world: World, params: Params) -> Object:
         )  # fmt: skip
     clock = clocks.start_clock(world, params["frozen_time"], params.get("name"))
     if customer is not None:
+        world.change(customer, "customer.updated", test_clock=clock["id"])
         clocks.put_on_clock(world, customer, clock)
-        world.store.save(customer)
     return clock
 
 

@@ -16,8 +16,13 @@ from dagster_project.simulator.engine.subscriptions import edited, end_subscript
 from dagster_project.simulator.engine.world import Object, World
 
 
-def cancel(world: World, sub: Object, *, prorate: bool, invoice_now: bool) -> Object:
-    """End now. What is still to be billed comes on a last invoice, or waits for the customer's next one."""
+def cancel(
+    world: World, sub: Object, *, prorate: bool, invoice_now: bool, details: Object | None = None
+) -> Object:  # fmt: skip
+    """End now, for the reason that the details give.
+
+    What is still to be billed comes on a last invoice, or waits for the customer's next one.
+    """
     running = sub["status"] not in ("incomplete", "trialing", "paused")
     if prorate and running:
         for item in sub["items"]["data"]:
@@ -28,6 +33,8 @@ def cancel(world: World, sub: Object, *, prorate: bool, invoice_now: bool) -> Ob
     if left := waiting.pop(sub["id"], None):
         waiting.setdefault(sub["customer"], []).extend(left)
     _stop_collecting(world, sub)
+    if details is not None:
+        sub["cancellation_details"] = details
     return end_subscription(world, sub)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from dagster_project.simulator.engine.invoices import add_items, add_up, wait
+from dagster_project.simulator.engine.invoices import add_items, add_up, unlink_lines, wait
 from dagster_project.simulator.engine.lines import lines_of, waiting_line
 from dagster_project.simulator.engine.meters import plain
 from dagster_project.simulator.engine.prices import inline_price
@@ -90,6 +90,7 @@ def change_item(world: World, item: Object, **changes: Any) -> Object:
     """Change an item that waits or is on a draft; invoice items change silently."""
     world.change(item, None, **changes, **({"net_amount": changes["amount"]} if "amount" in changes else {}))
     if item["invoice"]:
+        unlink_lines(world.the(item["invoice"], "invoice"))
         line = line_of(world, item)
         fresh = waiting_line(world, item)
         line.update({name: fresh[name] for name in _OF_THE_LINE})

@@ -50,9 +50,6 @@ def default_payment(world: World, invoice: Object, method: str | None = None) ->
     customer = world.the(invoice["customer"], "customer")
     text = _TEXTS.get(invoice["billing_reason"], "Subscription creation")
     payment = intent(world, customer, left, invoice["currency"], method, text)
-    if method is None:
-        payment["status"] = "requires_payment_method"
-        world.store.save(payment)
     known[invoice["id"]] = payment["id"]
     add_payment(world, invoice, payment, left, default=True)
     return payment

@@ -106,12 +106,17 @@ def add_items(world: World, invoice: Object, items: list[Object]) -> None:
 
 def add_up(world: World, invoice: Object, **changes: Any) -> None:
     """Work out a draft again after a change of its lines, discounts or tax rates, and tell; `changes` are told, too."""
-    invoice["lines"] = shapes.frozen(invoice["lines"])  # its rows may be the live lines, which change now
+    unlink_lines(invoice)
     lines = lines_of(world, invoice)
     sums = _sums(world, {**invoice, **changes}, lines)
     for line in lines:
         world.store.save(line)
     world.change(invoice, "invoice.updated", lines=_embedded(invoice, lines), **sums, **changes)
+
+
+def unlink_lines(invoice: Object) -> None:
+    """Before live lines change: the draft keeps what they were, so that its event can tell it."""
+    invoice["lines"] = shapes.frozen(invoice["lines"])
 
 
 def wait(world: World, item: Object, sub: Object | None) -> None:

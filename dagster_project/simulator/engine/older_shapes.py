@@ -58,10 +58,10 @@ def _subscription_has_the_period(show: Renderer, sub: Object) -> None:
         sub[edge] = first.get(edge)
 
 
-def _first_discount(show: Renderer, obj: Object) -> None:
-    """The one discount there was; further ones are in `discounts` only."""
+def _one_discount(show: Renderer, obj: Object) -> None:
+    """Where there are several, they are in `discounts` only."""
     discounts = obj.get("discounts") or []
-    obj["discount"] = _shown(show, discounts[0], "discount") if discounts else None
+    obj["discount"] = _shown(show, discounts[0], "discount") if len(discounts) == 1 else None
 
 
 def _invoice_belongs_to_subscription(show: Renderer, invoice: Object) -> None:
@@ -82,7 +82,8 @@ def _invoice_belongs_to_subscription(show: Renderer, invoice: Object) -> None:
 def _invoice_is_paid_by_one_charge(show: Renderer, invoice: Object) -> None:
     """The charge is that of the newest attempt, as many as the invoice says there were."""
     invoice["paid"] = invoice["status"] == "paid"
-    invoice["paid_out_of_band"] = bool(invoice.get("amount_paid_off_stripe"))
+    off_stripe = show.world.meta.get("on_request", {}).get(f"invoice {invoice['id']}", {})
+    invoice["paid_out_of_band"] = invoice["paid"] and bool(off_stripe.get("amount_paid_off_stripe"))
     invoice["charge"] = invoice["payment_intent"] = None
     attempts = invoice["attempt_count"]
     for payment in _page(show, "invoice_payment", invoice=invoice["id"]) if attempts else ():
@@ -182,6 +183,13 @@ def _invoice_of_payment(show: Renderer, obj: Object) -> None:
     obj["invoice"] = payment["invoice"] if payment else None
 
 
+def _charge_names_its_dispute(show: Renderer, charge: Object) -> None:
+    rows = _page(show, "dispute", charge=charge["id"]) if charge["disputed"] else []
+    charge["dispute"] = rows[0]["id"] if rows else None
+    charge["destination"] = (charge.get("transfer_data") or {}).get("destination")
+    charge["order"] = None
+
+
 def _recurring_aggregates(show: Renderer, price: Object) -> None:
     if price.get("recurring"):
         price["recurring"].setdefault("aggregate_usage", None)
@@ -241,11 +249,11 @@ RELEASES: Sequence[tuple[str, Mapping[str, Sequence[Change]]]] = (
         "*": [_without("customer_account")],
     }),
     ("2025-03-31", {
-        "subscription": [_subscription_has_the_period, _first_discount, _without("billing_mode")],
+        "subscription": [_subscription_has_the_period, _one_discount, _without("billing_mode")],
         "subscription_item": [_without("current_period_start", "current_period_end")],
         "subscription_schedule": [_phase_has_one_coupon, _without("billing_mode")],
         "invoice": [
-            _invoice_belongs_to_subscription, _invoice_is_paid_by_one_charge, _invoice_tax, _first_discount,
+            _invoice_belongs_to_subscription, _invoice_is_paid_by_one_charge, _invoice_tax, _one_discount,
             _with(application_fee_amount=None, transfer_data=None),
             _without("amount_overpaid", "payments", "confirmation_secret"),
         ],
@@ -253,7 +261,7 @@ RELEASES: Sequence[tuple[str, Mapping[str, Sequence[Change]]]] = (
         "invoiceitem": [_invoice_item_of_subscription, _price_and_plan, _without("net_amount")],
         "credit_note": [_credit_note_has_one_refund, _without("post_payment_amount", "pre_payment_amount")],
         "credit_note_line_item": [_line_taxes],
-        "charge": [_invoice_of_payment],
+        "charge": [_invoice_of_payment, _charge_names_its_dispute],
         "payment_intent": [_invoice_of_payment],
         "plan": [_with(aggregate_usage=None)],
         "price": [_recurring_aggregates],

@@ -78,8 +78,7 @@ def start(world: World, customer: Object, terms: Terms) -> Object:
     if not trial and not sent and (terms.extras or any(line["amount"] for line in lines)):
         sub["status"] = "incomplete"
     if customer["currency"] is None:
-        customer["currency"] = sub["currency"]
-        world.store.save(customer)
+        world.change(customer, "customer.updated", currency=sub["currency"])
     save(world, sub)
     world.emit("customer.subscription.created", sub)
     plan(world, sub)

@@ -124,7 +124,7 @@ def edited(world: World, sub: Object) -> Iterator[None]:
     before = shapes.frozen(sub)
     yield
     save(world, sub)
-    previous: Object = {}
+    previous: Object = {name: value for name, value in before.items() if name not in sub}
     for name, value in sub.items():
         if name == "items":
             if before["items"]["data"] != value["data"]:

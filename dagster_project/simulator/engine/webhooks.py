@@ -18,6 +18,7 @@ Object = dict[str, Any]
 EVENT_TYPES: dict[str, list[str]] = msgspec.json.decode((Path(__file__).parent / "event_types.json").read_bytes())
 # "*" does not cover these: https://docs.stripe.com/issuing/controls/real-time-authorizations (one endpoint decides).
 EXPLICIT = ("issuing_authorization.request",)
+KEPT = 20_000  # deliveries whose outcome can still be looked up
 _encode = msgspec.json.Encoder().encode
 
 
@@ -65,6 +66,13 @@ def tell_again(world: World, id: str) -> None:
         owner = world.platform.within(account) if account else world.platform
         told = msgspec.json.decode(body) | {"id": again["id"]}
         deliver(owner, owner.the(endpoint, "webhook_endpoint"), told)
+
+
+def prune(world: World) -> None:
+    """Forget the oldest of the deliveries that are done."""
+    world.store.execute(
+        "delete from delivery where state != 'waiting' and id <= (select max(id) from delivery) - ?", (KEPT,)
+    )
 
 
 def register(world: World, endpoint: Object, secret: str, *, connect: bool) -> None:

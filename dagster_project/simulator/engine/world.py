@@ -18,6 +18,7 @@ Object = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
 
 AUTOMATIC: dict[str, str | None] = {"id": None, "idempotency_key": None}  # the `request` of what no call caused
+ABSENT: Any = object()
 ACTIONS: dict[str, Callable[..., None]] = {}
 
 
@@ -172,6 +173,7 @@ class World:
             self.events_from = to - business.EVENT_RETENTION
             for world in self.accounts():
                 world.store.prune("event", self.events_from)
+            webhooks.prune(self)
         self.store.flush()
 
     def advance_clock(self, clock: str, to: int) -> None:
@@ -220,11 +222,19 @@ class World:
         return obj
 
     def change(self, obj: Object, event: str | None, **changes: Any) -> Object:
-        """Set fields and announce exactly the previous values; what changes nothing is silent."""
-        if all(name in obj and obj[name] == value for name, value in changes.items()):
+        """Set fields and announce exactly the previous values; what changes nothing is silent.
+
+        An optional field that is ABSENT is taken away.
+        """
+        if all(obj.get(name, ABSENT) == value for name, value in changes.items()):
             return obj
+        taken = [name for name, value in changes.items() if value is ABSENT]
         previous = shapes.frozen(previous_attributes(obj, changes)) if event and self.announces else {}
         obj.update(changes)
+        for name in taken:
+            del obj[name]
+            if name in previous and previous[name] is None:
+                del previous[name]  # it was not there before either
         self.store.save(obj)
         if event:
             self.emit(event, obj, previous)
@@ -260,7 +270,12 @@ class World:
         return self.store.now >= self.events_from
 
     def emit(self, event: str, obj: Object, previous: Object | None = None) -> None:
-        """Announce a change. An event's `created` is the account's time, also when the object lives on a test clock."""
+        """Announce a change. An event's `created` is the account's time, also when the object lives on a test clock.
+
+        Raises ValueError for a type of event that Stripe has not, or that tells of other kinds of objects.
+        """
+        if obj["object"] not in webhooks.EVENT_TYPES.get(event, ()):
+            raise ValueError(f"{event} does not tell of a {obj['object']}")
         if not self.announces:
             return
         version = self.api_version

@@ -141,7 +141,10 @@ def _shown(account: Account, obj: Object, params: Params) -> bytes:
     for name in params:
         if name != "expand":
             raise unknown_parameter(name)
-    return _encode(expand.expanded(account.store, obj, expand.paths(params, of_list=False)))
+    asked = expand.paths(params, of_list=False)
+    if obj["object"] == "event" and any(parts[0] == "data" for parts in asked):
+        raise expand.not_expandable("data")
+    return _encode(expand.expanded(account.store, obj, asked))
 
 
 def _own_account(account: Account, call: Call) -> bytes:

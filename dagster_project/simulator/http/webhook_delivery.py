@@ -124,7 +124,7 @@ class Deliverer:
                     self._plan()
                     rows, following = self._due()
                 for row in rows:
-                    task = asyncio.create_task(self._deliver(session, row))
+                    task = asyncio.create_task(self._attempt(session, row))
                     self._underway[row.id] = task
                     task.add_done_callback(lambda _, id=row.id: self._finished(id))  # type: ignore[misc]
                 with contextlib.suppress(TimeoutError):
@@ -172,6 +172,15 @@ class Deliverer:
         return found, None if len(due) == room else later
 
     # ---- what -------------------------------------------------------------------------------------------------
+    async def _attempt(self, session: aiohttp.ClientSession, row: _Delivery) -> None:
+        try:
+            await self._deliver(session, row)
+        except Exception:
+            # Given up, because it would fail again at once and for ever.
+            log.exception("Delivering %s to %s failed", row.event, row.endpoint)
+            async with self._lock:
+                self._sql("update delivery set state = 'failed' where id = ?", row.id)
+
     async def _deliver(self, session: aiohttp.ClientSession, row: _Delivery) -> None:
         async with self._lock:
             owner = self._world.within(row.account) if row.account else self._world

@@ -22,6 +22,7 @@ from dagster_project.simulator.engine.seed import seed
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.http.server import Options, create_app, server_options
+from tests.unit.simulator.told import CHECKED, untold
 
 
 @dataclass
@@ -91,9 +92,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
-    """Serve a state file; without one an empty account."""
-    running: list[tuple[_Thread, Store]] = []
+def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Simulator]]:
+    """Serve a state file; without one an empty account. In the end, events must have told all changes (see `told`)."""
+    running: list[tuple[_Thread, World, int]] = []
 
     def serve(path: Path | None = None) -> Simulator:
         target = path or tmp_path / "empty.sqlite"
@@ -102,13 +103,17 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
             store.now = 1_794_744_000
         world = World(store)
         thread = _Thread(create_app(store, world, Options()))
-        running.append((thread, store))
+        running.append((thread, world, store.last))
         return Simulator(thread.__enter__(), store, world)
 
     yield serve
-    for thread, store in running:
+    wrong: set[str] = set()
+    for thread, world, before in running:
         thread.__exit__()
-        store.close()
+        wrong |= untold(world, before, made=False).union(*(untold(each, made=False) for each in world.opened()[1:]))
+        world.store.close()
+    if request.path.stem.removeprefix("test_") in CHECKED:
+        assert wrong == set()
 
 
 @pytest.fixture

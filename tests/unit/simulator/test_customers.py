@@ -34,7 +34,7 @@ def test_a_new_customer_can_bring_a_payment_method(account):
     with pytest.raises(stripe.InvalidRequestError) as refused:
         shop.api.customers.create({"payment_method": method})
     assert refused.value.param == "payment_method"
-    account.world.the(method, "payment_method")["customer"] = None
+    account.world.change(account.world.the(method, "payment_method"), "payment_method.detached", customer=None)
     made = shop.api.customers.create({"payment_method": method, "invoice_settings": {"default_payment_method": method}})
     assert made.invoice_settings.default_payment_method == method
     assert [each.id for each in shop.api.customers.payment_methods.list(made.id).data] == [method]

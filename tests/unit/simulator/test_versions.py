@@ -215,3 +215,26 @@ def test_a_new_business_has_its_events_in_the_version_that_it_is_made_with(tmp_p
 def test_a_version_that_is_not_simulated_cannot_be_asked_for(tmp_path):
     with pytest.raises(UsageError, match="2019-12-03"):
         serve(tmp_path, api_version="2019-12-03")
+
+
+def test_before_basil_an_invoice_says_that_it_was_paid_elsewhere(account):
+    client = account.client()
+    customer = client.v1.customers.create({"name": "Ada"})
+    client.v1.invoice_items.create({"customer": customer.id, "amount": 900, "currency": "usd"})
+    params = {"customer": customer.id, "collection_method": "send_invoice", "days_until_due": 30}
+    invoice = client.v1.invoices.create({**params, "pending_invoice_items_behavior": "include"})
+    account.control("api_version", {"api_version": "2024-06-20"})
+    client.v1.invoices.finalize_invoice(invoice.id)
+    client.v1.invoices.pay(invoice.id, {"paid_out_of_band": True})
+    told = client.v1.events.list({"type": "invoice.paid"}).data[0].data.to_dict()
+    assert (told["object"]["paid"], told["object"]["paid_out_of_band"], told["object"]["charge"]) == (True, True, None)
+    assert (told["previous_attributes"]["paid"], told["previous_attributes"]["paid_out_of_band"]) == (False, False)
+
+
+def test_before_basil_a_charge_names_its_dispute(business):
+    business.control("api_version", {"api_version": "2024-06-20"})
+    [charge] = business.client().v1.charges.list({"limit": 1}).data
+    dispute = business.control("dispute", {"charge": charge.id})["id"]
+    current = business.world.the(charge.id, "charge")
+    told = Renderer(business.world, "2024-06-20").render(current)
+    assert (told["disputed"], told["dispute"], told["order"], told["destination"]) == (True, dispute, None, None)

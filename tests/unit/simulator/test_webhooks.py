@@ -271,6 +271,16 @@ def test_while_a_secret_is_rolled_both_verify(account, receiver):
         stripe.Webhook.construct_event(body, header, endpoint.secret)
 
 
+def test_only_the_newest_deliveries_that_are_done_are_remembered(account, receiver, monkeypatch):
+    monkeypatch.setattr(webhooks, "KEPT", 2)
+    listen(account, receiver, "customer.created")
+    for name in "abcd":
+        account.client().v1.customers.create({"name": name})
+    assert wait_for(lambda: states(account) == ["delivered"] * 4)
+    account.control("advance", {"days": 1})
+    assert len(deliveries(account)) == 2
+
+
 # ---- connected accounts --------------------------------------------------------------------------------------
 def test_connect_endpoints_hear_of_connected_accounts_and_others_of_their_own(business, receiver):
     there = accounts.create_connected(business.world).id_of_account
