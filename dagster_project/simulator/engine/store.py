@@ -298,10 +298,10 @@ class Store:
         )
 
     def ids_with(self, kind: str, attribute: str) -> list[str]:
-        """The ids of a kind's objects in which an attribute has a value."""
+        """The ids of a kind's objects, also deleted ones, in which an attribute has a value."""
         self._write()
         rows = self._db.execute(
-            f"select id from {self._table} where kind = ? and gone = 0 and json_extract(body, ?) is not null",
+            f"select id from {self._table} where kind = ? and json_extract(body, ?) is not null",
             (kind, f"$.{attribute}"),
         )
         return [row[0] for row in rows]

@@ -70,7 +70,7 @@ def _defaults(store: Store, asked: Query, listing: Listing, params: Params) -> N
     if listing.name == "tax_ids" and "owner" not in params:
         asked.predicates.append(lambda obj: (obj.get("owner") or {}).get("type") in ("self", "account"))
     named = any(name in params for name in _NAMES_A_CUSTOMER) or asked.where.get("customer")
-    if not named and store.count("test_helpers.test_clock"):
+    if not named and "clocks" in store.meta:  # what lived on one stays hidden when its clock is gone
         _without_test_clocks(store, asked, listing)
 
 

@@ -61,6 +61,17 @@ def test_a_clock_takes_its_customers_along_when_it_goes(account):
         shop.api.customers.create({"test_clock": shop.clock})
 
 
+def test_what_lived_on_a_clock_stays_out_of_the_lists_when_the_clock_is_gone(account):
+    shop = Shop(account)
+    customer = shop.customer()
+    sub = shop.api.subscriptions.create({"customer": customer, "items": [{"price": shop.price(500)}]})
+    shop.api.test_helpers.test_clocks.delete(shop.clock)
+    assert shop.api.subscriptions.retrieve(sub.id).status == "canceled"
+    assert shop.api.subscriptions.list({"status": "all"}).data == []
+    assert shop.api.invoices.list().data == shop.api.charges.list().data == []
+    assert len(shop.api.invoices.list({"customer": customer}).data) == 1
+
+
 def test_a_forgotten_clock_goes_after_thirty_days(account):
     shop = Shop(account)
     account.control("advance", {"seconds": 30 * DAY - 1})
