@@ -67,6 +67,8 @@ def update(world: World, params: Params, subscription: Object) -> Object:
             raise missing("subscription", subscription["id"])
     elif subscription["status"] == "incomplete" and set(params) - _WHILE_INCOMPLETE:
         raise ApiError(400, "A subscription that is incomplete can only have its metadata and payment method updated.")
+    elif subscription["status"] == "paused" and set(params) & {"trial_end", "billing_cycle_anchor"}:
+        raise ApiError(400, "A paused subscription must be resumed before its cycle can be changed.")
     behavior = params.get("payment_behavior")
     with terms.undone_when_declined(world, behavior), terms.coupons_checked():
         invoice = changing.change(world, subscription, change_of(world, subscription, params))

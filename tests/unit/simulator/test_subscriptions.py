@@ -370,6 +370,8 @@ def test_a_paused_subscription_bills_nothing_until_it_is_resumed(shop):
     assert misfits(paused) == []
     shop.advance(NOW + 45 * DAY)
     assert len(api.invoices.list({"subscription": sub.id}).data) == 1
+    with pytest.raises(stripe.InvalidRequestError, match="resumed"):
+        api.subscriptions.update(sub.id, {"trial_end": NOW + 60 * DAY})
     again = api.subscriptions.resume(sub.id)
     assert (again.status, again.billing_cycle_anchor, misfits(again)) == ("active", shop.now, [])
     back = -part(3000, item.current_period_start, NOW + 10 * DAY, item.current_period_end)
