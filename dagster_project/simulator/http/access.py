@@ -7,7 +7,6 @@ objects name in `livemode`. Keys that contain `invalid` or `expired` are refused
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -44,7 +43,7 @@ def key_of(headers: Mapping[str, str]) -> str:
 def _basic(value: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode().partition(":")[0]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return ""
 
 
