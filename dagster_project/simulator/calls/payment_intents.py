@@ -11,7 +11,7 @@ from typing import Any
 from dagster_project.simulator.calls import amounts, payment_methods
 from dagster_project.simulator.engine import charges, connect, payments, shapes
 from dagster_project.simulator.engine.world import Object, World
-from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter
+from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing
 from dagster_project.simulator.http.parameters import merged
 
 Params = dict[str, Any]
@@ -204,7 +204,10 @@ def fields(world: World, params: Params, intent: Object | None = None) -> Object
     if data := params.get("transfer_data"):
         made["transfer_data"] = {**((intent or {}).get("transfer_data") or {}), **data}
         if "destination" in data:
-            made["transfer_data"]["destination"] = data["destination"]["id"]
+            destination = data["destination"]["id"]
+            if destination not in world.meta.get("accounts", ()):  # the own account is none of its connected ones
+                raise missing("destination", destination, param="transfer_data[destination]")
+            made["transfer_data"]["destination"] = destination
     if world is not world.platform:
         made["application"] = connect.application(world)
     elif made.get("application_fee_amount") and not (made.get("transfer_data") or (intent or {}).get("transfer_data")):

@@ -208,6 +208,15 @@ def test_a_transfer_leaves_here_and_arrives_there(platform: Simulator, definitio
     check(platform.world, definitions)
 
 
+def test_a_platform_is_no_destination_of_its_own(platform: Simulator) -> None:
+    client, own = platform.client(), platform.world.id_of_account
+    given: Any = {"amount": 500, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
+    error = refused(lambda: client.v1.payment_intents.create({**given, "transfer_data": {"destination": own}}))
+    assert (error.http_status, error.code) == (400, "resource_missing")
+    error = refused(lambda: client.v1.transfers.create({"amount": 500, "currency": "usd", "destination": own}))
+    assert (error.http_status, error.code) == (400, "resource_missing")
+
+
 def test_what_lies_in_the_other_account_can_be_expanded(platform: Simulator) -> None:
     client, one = platform.client(), seller(platform).id
     sent = client.v1.transfers.create(
