@@ -62,7 +62,10 @@ def keep_on_request(world: World, kind: str, id: str, **fields: Any) -> None:
     """Keep such fields beside their object; those that are None are taken away."""
     kept = world.meta.setdefault("on_request", {})
     merged = {**kept.get(f"{kind} {id}", {}), **fields}
-    kept[f"{kind} {id}"] = {name: value for name, value in merged.items() if value is not None}
+    if known := {name: value for name, value in merged.items() if value is not None}:
+        kept[f"{kind} {id}"] = known
+    else:
+        kept.pop(f"{kind} {id}", None)
 
 
 def pricing(price: Object, unit_amount_decimal: str | None = None) -> Object:
