@@ -84,6 +84,7 @@ class Store:
         self._cache: dict[tuple[str, str], _Row] = {}
         self._dirty: dict[tuple[str, str], _Row] = {}
         self._kind_of: dict[str, str] = {}
+        self._born: dict[tuple[str, str], tuple[int, list[str]]] = {}
         self._seq = 0
         self._load()
 
@@ -297,14 +298,19 @@ class Store:
             self._db.execute(f"select kind, count(*) from {self._listed} where gone = 0 group by kind order by kind")
         )
 
-    def ids_with(self, kind: str, attribute: str) -> list[str]:
-        """The ids of a kind's objects, also deleted ones, in which an attribute has a value."""
+    def born_with(self, kind: str, attribute: str) -> list[str]:
+        """The ids of a kind's objects that have a value in an attribute which never changes."""
         self._write()
-        rows = self._db.execute(
-            f"select id from {self._table} where kind = ? and json_extract(body, ?) is not null",
-            (kind, f"$.{attribute}"),
-        )
-        return [row[0] for row in rows]
+        seen, ids = self._born.get((kind, attribute), (0, []))
+        if seen > self._seq:  # what was seen may have been taken back
+            seen, ids = 0, []
+        if seen < self._seq:
+            rows = self._db.execute(
+                f"select id from {self._table} where seq > ? and kind = ? and json_extract(body, ?) is not null",
+                (seen, kind, f"$.{attribute}"),
+            )
+            self._born[kind, attribute] = (self._seq, ids := [*ids, *(row[0] for row in rows)])
+        return ids
 
     def all(self, kind: str) -> list[Object]:
         """Every object of a kind, oldest first."""

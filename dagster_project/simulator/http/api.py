@@ -103,8 +103,10 @@ class Api:
         body = await _body(request)
         self.traffic.bytes_received += len(body)
         key = access.key_of(request.headers)
-        async with self.lock:
-            account = access.account_of(request.headers, key, self.account)
+        account = self.account
+        if "stripe-account" in request.headers:
+            async with self.lock:
+                account = access.account_of(request.headers, key, self.account)
         versions.check(request.headers.get("stripe-version", PINNED))
         self.limiter.check(faults, label)
         held.enter_context(self.limiter.working(faults, label))

@@ -79,7 +79,7 @@ def _without_test_clocks(store: Store, asked: Query, listing: Listing) -> None:
     if listing.kind in ("customer", "subscription", "quote"):
         asked.predicates.append(lambda obj: obj.get("test_clock") is None)
     elif "customer" in listing.filters:
-        asked.where["not customer"] = store.ids_with("customer", "test_clock")
+        asked.where["not customer"] = store.born_with("customer", "test_clock")
 
 
 def _filter(asked: Query, name: str, kind: Any, value: Any, field: str) -> None:

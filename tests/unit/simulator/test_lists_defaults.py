@@ -132,15 +132,15 @@ def test_a_subscription_is_found_by_the_first_end_and_the_last_start_of_its_item
 # ---- hidden unless asked for ---------------------------------------------------------------------------------
 def test_what_lives_on_a_test_clock_is_hidden_unless_its_customer_or_clock_is_named(account):
     store = account.store
-    store.insert({"id": "clock_1", "object": "test_helpers.test_clock", "created": 1, "frozen_time": 1})
-    for name, clock in (("real", None), ("test", "clock_1")):
+    client = account.client()
+    on_clock = client.v1.test_helpers.test_clocks.create({"frozen_time": store.now}).id
+    for name, clock in (("real", None), ("test", on_clock)):
         customer = f"cus_{name}"
         store.insert({"id": customer, "object": "customer", "created": 1, "test_clock": clock})
         fields: dict[str, Any] = {"created": 1, "customer": customer, "status": "open"}
         for kind, prefix in (("subscription", "sub"), ("quote", "qt"), ("invoice", "in"), ("charge", "ch")):
             own = {"test_clock": clock} if kind in ("subscription", "quote") else {}
             store.insert({"id": f"{prefix}_{name}", "object": kind, **fields, **own})
-    client = account.client()
     v1 = client.v1
     services = ((v1.subscriptions, "sub"), (v1.quotes, "qt"), (v1.invoices, "in"), (v1.charges, "ch"))
     for service, prefix in services:
@@ -148,8 +148,8 @@ def test_what_lives_on_a_test_clock_is_hidden_unless_its_customer_or_clock_is_na
         assert ids(service.list({"customer": "cus_test"})) == [f"{prefix}_test"]
         assert service.retrieve(f"{prefix}_test").id == f"{prefix}_test"
     assert ids(client.v1.customers.list()) == ["cus_real"]
-    assert ids(client.v1.customers.list({"test_clock": "clock_1"})) == ["cus_test"]
-    assert ids(client.v1.subscriptions.list({"test_clock": "clock_1"})) == ["sub_test"]
+    assert ids(client.v1.customers.list({"test_clock": on_clock})) == ["cus_test"]
+    assert ids(client.v1.subscriptions.list({"test_clock": on_clock})) == ["sub_test"]
 
 
 def test_a_deleted_customer_is_in_no_list_but_leaves_a_tombstone_and_its_charges(business):
@@ -205,3 +205,36 @@ def test_an_id_may_contain_a_slash(account):
     client.v1.products.create({"name": "Plan", "id": "plans/team 1"})
     assert account.raw("/v1/products/plans%2Fteam%201")[2]["id"] == "plans/team 1"
     assert account.raw("/v1/products/plans/team%201")[0] == 404
+
+
+def test_a_customer_that_comes_to_a_test_clock_later_is_hidden_too(account):
+    client = account.client()
+    clock = client.v1.test_helpers.test_clocks.create({"frozen_time": account.store.now}).id
+    for number in range(3):
+        fields = {"test_clock": clock} if number != 1 else {}
+        customer = client.v1.customers.create({"name": "Ada", **fields}).id
+        client.v1.invoice_items.create({"customer": customer, "amount": 500, "currency": "usd"})
+        assert {each.customer for each in client.v1.invoice_items.list().data} <= {customer} or number == 2
+        assert client.v1.invoice_items.list({"customer": customer}).data
+    shown = {each.customer for each in client.v1.invoice_items.list().data}
+    assert shown == {each.id for each in client.v1.customers.list().data}
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "row"),
+    [
+        ("charge", "refunds", {"object": "refund", "charge": "own_1"}),
+        ("customer", "tax_ids", {"object": "tax_id", "customer": "own_1"}),
+        ("customer", "subscriptions", {"object": "subscription", "customer": "own_1", "status": "active"}),
+        ("invoice", "payments", {"object": "invoice_payment", "invoice": "own_1"}),
+    ],
+)
+def test_an_embedded_list_has_ten_objects_and_continues_at_its_url(account, owner, name, row):
+    account.store.insert({"id": "own_1", "object": owner, "created": 1, "customer": "own_1"})
+    for number in range(23):
+        account.store.insert({"id": f"x_{number:02d}", "created": 1, **row})
+    service = getattr(account.client().v1, f"{owner}s")
+    embedded = getattr(service.retrieve("own_1", {"expand": [name]}), name)
+    assert (len(embedded.data), embedded.has_more) == (10, True)
+    assert [each.id for each in embedded.auto_paging_iter()] == [f"x_{number:02d}" for number in reversed(range(23))]
