@@ -16,6 +16,7 @@ from dagster_project.simulator.engine.world import Object, World, action
 
 __all__ = ["balance_object", "billing_fee", "book", "day_ends"]
 
+_DESCRIPTOR = "LEDGERLINE DEMO"  # of accounts that have not chosen one
 _FAILURES = {
     "account_closed": "The bank account has been closed.",
     "could_not_process": "The bank could not process this payout.",
@@ -75,6 +76,7 @@ def _pay_out(world: World, currency: str, amount: int, weekday: int, least: int)
     payout = _payout(
         world, paid, currency, bank, arrival=(world.now // DAY + (2 if weekday < 3 else 4)) * DAY,
         automatic=True, status="in_transit", reconciliation_status="in_progress", description="STRIPE PAYOUT",
+        statement_descriptor=settings(world)["statement_descriptor"] or _DESCRIPTOR,
     )  # fmt: skip
     row = book(world, "payout", "payout", payout["id"], -paid, currency, description="STRIPE PAYOUT")
     payout["balance_transaction"] = row["id"]
@@ -97,7 +99,7 @@ def _payout(world: World, amount: int, currency: str, bank: Object, *, arrival: 
         "payout", "po", amount=amount, currency=currency, arrival_date=arrival, destination=bank["id"],
         trace_id={"status": "pending", "value": None},
         **{"method": "standard", "source_type": "card", "type": "bank_account",
-           "statement_descriptor": "LEDGERLINE DEMO", **more},
+           "statement_descriptor": None, **more},
     )  # fmt: skip
 
 

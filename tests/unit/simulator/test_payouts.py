@@ -164,6 +164,7 @@ def test_the_platform_s_own_schedule_and_minimum_balance(funded: Simulator) -> N
         {
             "payments": {
                 "payouts": {
+                    "statement_descriptor": "WEEKLY",
                     "minimum_balance_by_currency": {"usd": 25_000},
                     "schedule": {"interval": "weekly", "weekly_payout_days": ["tuesday", "thursday"]},
                 }
@@ -176,7 +177,7 @@ def test_the_platform_s_own_schedule_and_minimum_balance(funded: Simulator) -> N
     assert not client.v1.payouts.list().data
     funded.control("advance", {"days": 1})
     dollars = next(row for row in client.v1.payouts.list().data if row.currency == "usd")
-    assert dollars.amount == 75_000
+    assert (dollars.amount, dollars.statement_descriptor) == (75_000, "WEEKLY")
     assert batches(funded.world)[dollars.id] == 75_000
     assert kept(funded.world)["available", "usd"] == 25_000
     assert summed(funded.world) == kept(funded.world)
