@@ -19,10 +19,12 @@ def pinned(relation: str) -> str:
     discount = "json_object('discount', null, 'discounts', [json_extract(json, '$.discount')])"
     old = "json_type(json, '$.discount') = 'OBJECT' and not json_exists(json, '$.discounts')"
     billed = "json ->> '$.object' in ('subscription', 'invoice')"
-    return f"""
-        select * replace (case when {billed} and {old} then json_merge_patch(json, {discount}) else json end as json)
-        from (select * replace (case {moves} else json end as json) from ({relation}))
-    """
+    taxed = "json ->> '$.object' in ('invoice', 'credit_note') and json_exists(json, '$.total_tax_amounts')"
+    moved = f"select * replace (case {moves} else json end as json) from ({relation})"
+    for where, patch in ((f"{billed} and {old}", discount), (taxed, _taxes())):
+        patched = f"case when {where} then json_merge_patch(json, {patch}) else json end"
+        moved = f"select * replace ({patched} as json) from ({moved})"
+    return moved
 
 
 def _subscription() -> tuple[str, str, str]:
@@ -42,13 +44,26 @@ def _subscription() -> tuple[str, str, str]:
 
 def _invoice() -> tuple[str, str, str]:
     """The subscription moved below `parent`; what `status` and `payments` say now is not kept twice."""
-    details = "json_object('subscription', json_extract(json, '$.subscription'))"
+    subscription = "json_object('subscription', json_extract(json, '$.subscription'))"
+    details = f"json_merge_patch(coalesce(json_extract(json, '$.subscription_details'), '{{}}'), {subscription})"
     patch = (
         f"json_object('parent', json_object('type', 'subscription_details', 'subscription_details', {details}), "
         "'subscription', null, 'subscription_details', null, 'charge', null, 'payment_intent', null, 'paid', null)"
     )
     old = "json_type(json, '$.subscription') in ('VARCHAR', 'OBJECT') and not json_exists(json, '$.parent')"
     return "invoice", old, patch
+
+
+def _taxes() -> str:
+    """A patch: what was `inclusive` is the behaviour, and the rate is one of the details."""
+    part = {name: f"json_extract(x, '$.{name}')" for name in ("amount", "taxability_reason", "taxable_amount")}
+    part["tax_behavior"] = "case x ->> '$.inclusive' when 'true' then 'inclusive' else 'exclusive' end"
+    part["tax_rate_details"] = "json_object('tax_rate', json_extract(x, '$.tax_rate'))"
+    part["type"] = "'tax_rate_details'"
+    fields = ", ".join(f"'{name}', {value}" for name, value in part.items())
+    listed = elements("json_extract(json, '$.total_tax_amounts')")
+    parts = f"list_transform({listed}, lambda x: json_object({fields}))"
+    return f"json_object('total_taxes', {parts}, 'total_tax_amounts', null, 'tax', null)"
 
 
 def _promotion_code() -> tuple[str, str, str]:

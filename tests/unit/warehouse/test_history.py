@@ -140,7 +140,7 @@ def test_an_event_of_an_old_version_has_the_pinned_shape_in_the_history(bench: B
     shown = "discounts ->> '$[0].id', json_exists(_payload, '$.current_period_end'), status"
     assert bench.one(f"select {shown} from stripe.subscriptions_history") == ("di_1", False, "active")
     assert bench.one("select parent ->> '$.subscription_details.subscription' from stripe.invoices_history") == "sub_1"
-    assert bench.one("select promotion ->> '$.coupon.id' from stripe.promotion_codes_history") == "co_1"
+    assert bench.one("select promotion ->> '$.coupon' from stripe.promotion_codes_history") == "co_1"
     assert bench.one("select _payload ->> '$.data.object.charge' from stripe.events where id = 'evt_2'") == "ch_1"
 
 
