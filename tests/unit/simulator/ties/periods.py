@@ -33,7 +33,7 @@ def findings(books: Books) -> Iterator[str]:
         begun = {at for id, at in restarts if id == sub["id"]} | {sub["trial_end"], sub["billing_cycle_anchor"]}
         yield from _periods(books, sub)
         for item in sub["items"]["data"]:
-            yield from _billed(sub, item, billed.get(item["id"], []), renewals, begun)
+            yield from _billed(books, sub, item, billed.get(item["id"], []), renewals, begun)
 
 
 def edge(anchor: int, interval: str, count: int) -> int:
@@ -77,7 +77,9 @@ def _periods(books: Books, sub: Object) -> Iterator[str]:
             yield f"{item['id']}: its period is not one interval long"
 
 
-def _billed(sub: Object, item: Object, lines: list[Object], renewals: set[str], begun: set[int]) -> Iterator[str]:
+def _billed(
+    books: Books, sub: Object, item: Object, lines: list[Object], renewals: set[str], begun: set[int]
+) -> Iterator[str]:
     """A renewal begins where the period before it ended; what a new anchor, a pause or a trial begins is none."""
     lines = sorted(lines, key=lambda line: (line["period"]["start"], line["period"]["end"]))
     metered = item["price"]["recurring"]["usage_type"] == "metered"
@@ -85,8 +87,9 @@ def _billed(sub: Object, item: Object, lines: list[Object], renewals: set[str], 
         begins = after["period"]["start"]
         if before["period"]["end"] != begins and after["id"] in renewals and begins not in begun:
             yield f"{after['id']}: does not begin where {before['id']} ended, at {before['period']['end']}"
-    anchor, recurring = sub["billing_cycle_anchor"], item["price"]["recurring"]
+    anchor = sub["billing_cycle_anchor"]
     for line in lines:
+        recurring = books.the("price", line["pricing"]["price_details"]["price"])["recurring"]
         start, end = line["period"]["start"], line["period"]["end"]
         if start >= anchor and not metered and end != following(anchor, recurring, start):
             yield f"{line['id']}: {start} to {end} is not one interval from the anchor"
