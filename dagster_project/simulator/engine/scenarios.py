@@ -24,7 +24,7 @@ def checked(asked: Mapping[str, Any]) -> Parameters:
     """What was asked for, without what was left open. Raises UsageError for what cannot be simulated."""
     given = {name: value for name, value in asked.items() if value is not None}
     if (scenario := given.get("scenario", DEFAULTS["scenario"])) not in SCENARIOS:
-        raise UsageError(f"There is no scenario {scenario!r}.", f"There are: {', '.join(SCENARIOS)}.")
+        raise UsageError(f"There is no scenario {scenario!r}.", f"Choose one of: {', '.join(SCENARIOS)}.")
     for name, (least, most) in _LIMITS.items():
         if name in given and not least <= given[name] <= most:
             raise UsageError(
