@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.disputes import dispute_opens
@@ -13,7 +15,7 @@ from dagster_project.simulator.engine.world import Object, World
 
 def rare_objects(world: World) -> None:
     """A few of each, at the end of the history; and charges that will be disputed on the day after."""
-    charges = [row for row in world.store.all("charge")[-200:] if row["paid"] and not row["disputed"]]
+    charges = [row for row in _newest(world, "charge", 200) if row["paid"] and not row["disputed"]]
     for back, at in ((3, world.now + b.HOUR // 2), (5, world.now + 6 * b.HOUR), (7, world.now + 9 * b.HOUR)):
         if len(charges) > back:  # so that the first simulated day brings disputes with certainty
             world.later(at, dispute_opens, charges[-back]["id"])
@@ -25,7 +27,7 @@ def rare_objects(world: World) -> None:
         status="disabled", api_version=PINNED, description="An earlier integration", metadata={},
     )  # fmt: skip
     if world.business.plans:
-        _sales(world, world.store.all("customer"))
+        _sales(world, _newest(world, "customer", 20))
 
 
 def _sales(world: World, customers: list[Object]) -> None:
@@ -50,11 +52,16 @@ def _sales(world: World, customers: list[Object]) -> None:
             currency=currencies[number % len(currencies)], url=f"https://buy.example.com/{number + 1}",
         )  # fmt: skip
         world.emit("payment_link.created", link)
-    running = [row for row in world.store.all("subscription") if row["status"] == "active"]
-    for row in running[: few["subscription_schedule"]]:
+    for row in _newest(world, "subscription", 100, status="active")[: few["subscription_schedule"]]:
         sub = world.the(row["id"], "subscription")
         if sub["schedule"] is None and not sub["cancel_at_period_end"]:
             take_over(world, sub, end_behavior="release", metadata={})
+
+
+def _newest(world: World, kind: str, count: int, **where: str) -> list[Object]:
+    """The newest of a kind, the oldest of them first."""
+    bodies, _ = world.store.page(kind, where=where, limit=count)
+    return [msgspec.json.decode(body) for body in reversed(bodies)]
 
 
 def _plan(world: World, customer: Object) -> Object:

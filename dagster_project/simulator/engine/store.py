@@ -463,7 +463,7 @@ _columns = [f'"{name}"' for name in COLUMNS]
 
 def _values(row: _Row) -> tuple[Any, ...]:
     obj, get = row.obj, row.obj.get
-    indexed = [_text(get(name)) for name in INDEXED]
+    indexed = [value if (value := get(name)) is None or type(value) is str else _text(value) for name in INDEXED]
     for name, value in row.extra.items():
         indexed[_PLACES[name]] = value or indexed[_PLACES[name]]
     created = get("created", get("date", 0))
@@ -471,8 +471,7 @@ def _values(row: _Row) -> tuple[Any, ...]:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or type(value) is str:
-        return value
+    """What is compared when a list is filtered by a value that is neither text nor null."""
     if isinstance(value, list):
         return None
     if isinstance(value, bool):
