@@ -289,6 +289,7 @@ def test_the_command_names_a_fault_that_it_does_not_know(tmp_path, monkeypatch):
     from dagster_project.cli import cli
 
     monkeypatch.setenv("LEDGERLINE_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("LEDGERLINE_STRIPE_SCHEMAS", raising=False)  # a setting of the tests, not of the product
     result = CliRunner().invoke(cli, ["simulator", "--faults", "colour=1"])
     assert result.exit_code != 0
     assert "Unknown fault: colour" in f"{result.output}{result.exception}"
