@@ -5,6 +5,7 @@ Sources: https://docs.stripe.com/declines/codes, https://docs.stripe.com/payment
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from dagster_project.simulator.engine import business as b
@@ -230,7 +231,10 @@ def capture(world: World, made: Object, payment: Object | None, amount: int) -> 
     before = shapes.frozen(made)
     row = _book(world, made, payment)
     if rest:
-        price = [settlement.processing_fee(world, "card", each, row["currency"]) for each in (made["amount"], amount)]
+        # Stripe's price is of what settles, which is another currency where the account has no balance in this one.
+        currency, by = row["currency"], Decimal(str(row["exchange_rate"] or 1))
+        settled = settlement.convert(amount, made["currency"], currency, by)
+        price = [settlement.processing_fee(world, "card", each, currency) for each in (row["amount"], settled)]
         release(world, made, rest, fee=price[0] - price[1], booked=row)
     made |= {"captured": True, "amount_captured": amount, "amount_refunded": made["amount_refunded"] + rest}
     _told(world, made, "charge.captured", before)

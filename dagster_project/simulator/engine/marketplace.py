@@ -15,7 +15,8 @@ from dagster_project.simulator.engine import connect, settlement
 from dagster_project.simulator.engine.accounts import create_connected
 from dagster_project.simulator.engine.arrivals import create_customer
 from dagster_project.simulator.engine.cards import card
-from dagster_project.simulator.engine.payments import charge, intent, refund
+from dagster_project.simulator.engine.payments import charge, intent
+from dagster_project.simulator.engine.refunds import refund
 from dagster_project.simulator.engine.world import Object, World, action
 
 

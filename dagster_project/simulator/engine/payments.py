@@ -11,12 +11,7 @@ from typing import Any
 
 from dagster_project.simulator.engine import bank_debits, cards, charges
 from dagster_project.simulator.engine.business import HOUR
-from dagster_project.simulator.engine.cards import card
-from dagster_project.simulator.engine.disputes import dispute_opens
-from dagster_project.simulator.engine.refunds import refund
 from dagster_project.simulator.engine.world import Object, World, action
-
-__all__ = ["card", "charge", "dispute_opens", "intent", "refund"]
 
 AUTHENTICATES = HOUR // 6
 _OPTIONS: dict[str, Object] = {

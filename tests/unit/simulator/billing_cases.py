@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from dagster_project.simulator.engine import payments
+from dagster_project.simulator.engine import cards
 
 DAY, HOUR = 86_400, 3_600
 NOW = 1_794_744_000  # 2026-11-15T12:00:00Z, the account's clock in these tests
@@ -61,7 +61,7 @@ class Shop:
         if card:
             world = self.account.world
             with world.on(self.clock):
-                method = payments.card(world, world.the(made.id, "customer") | {"address": {"country": "US"}})
+                method = cards.card(world, world.the(made.id, "customer") | {"address": {"country": "US"}})
             self.api.customers.update(made.id, {"invoice_settings": {"default_payment_method": method["id"]}})
         return made.id
 

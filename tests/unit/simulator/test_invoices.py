@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import stripe
 
-from dagster_project.simulator.engine import payments
+from dagster_project.simulator.engine import cards, payments
 from tests.unit.simulator.billing_cases import DAY, HOUR, misfits
 
 
@@ -15,7 +15,7 @@ def customer(account, **fields: Any) -> str:
     """A customer with a card that works."""
     client = account.client()
     made = client.v1.customers.create({"email": "ada@example.com", "address": {"country": "US"}, **fields})
-    method = payments.card(account.world, account.world.the(made.id, "customer"))
+    method = cards.card(account.world, account.world.the(made.id, "customer"))
     client.v1.customers.update(made.id, {"invoice_settings": {"default_payment_method": method["id"]}})
     return made.id
 

@@ -148,6 +148,26 @@ def test_money_of_another_currency_settles_at_the_days_rate(market, currency, am
     assert case.balance_transactions[0].amount == -row.amount
 
 
+def test_a_part_captured_in_another_currency_costs_what_the_part_costs(market):
+    till, _ = market
+    held = till.pay(amount=10_000, currency="gbp", capture_method="manual")
+    till.api.payment_intents.capture(held.id, {"amount_to_capture": 4_000})
+    charge = till.api.charges.retrieve(till.api.payment_intents.retrieve(held.id).latest_charge)
+    taken = till.row(charge.balance_transaction)
+    (rest,) = till.api.refunds.list({"charge": charge.id}).data
+    given = till.row(rest.balance_transaction)
+    cents = (4_000 * Decimal(str(taken.exchange_rate))).to_integral_value(ROUND_HALF_UP)
+    price = int((cents * Decimal("0.029")).to_integral_value(ROUND_HALF_UP)) + 30
+    processing = [
+        part.amount
+        for row in (taken, given)
+        for part in row.fee_details
+        if part.description == "Stripe processing fees"
+    ]
+    assert len(processing) == 2
+    assert sum(processing) == price
+
+
 def test_the_balance_is_the_sum_of_its_rows_whatever_happened(market):
     till, seller = market
     for token in ("pm_card_visa", "pm_card_createDispute", "pm_card_refundFail", "pm_usBankAccount_lateFailure",

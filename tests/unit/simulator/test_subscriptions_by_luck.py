@@ -13,7 +13,7 @@ from billing_cases import DAY, NOW
 from dagster_project.simulator.calls.catalogue import create_price, create_product
 from dagster_project.simulator.calls.customers import create as create_customer
 from dagster_project.simulator.engine import changing, starting
-from dagster_project.simulator.engine.payments import card
+from dagster_project.simulator.engine.cards import card
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
 
