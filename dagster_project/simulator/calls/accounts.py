@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project.simulator.engine import accounts, settlement
+from dagster_project.simulator.engine import accounts, settlement, shapes
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter
 from dagster_project.simulator.http.parameters import merged
@@ -76,9 +76,10 @@ def add_bank(world: World, params: Params, account: Object) -> Object:
 
 def update_bank(world: World, params: Params, account: Object, bank: Object) -> Object:
     _check_owner(account, bank)
+    before = shapes.frozen(bank)
     bank["metadata"] = merged(bank["metadata"], params.get("metadata", {}))
     bank["default_for_currency"] = params.get("default_for_currency", bank["default_for_currency"])
-    accounts.keep_bank(world, account, bank)
+    accounts.keep_bank(world, account, bank, before)
     return bank
 
 

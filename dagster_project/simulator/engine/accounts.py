@@ -127,23 +127,30 @@ def new_bank(
     return bank | more
 
 
-def keep_bank(world: World, account: Object, bank: Object) -> None:
-    """Store a new or a changed bank account of an account: the newest default for a currency is the only one."""
+def keep_bank(world: World, account: Object, bank: Object, before: Object | None = None) -> None:
+    """Store a new or a changed bank account of an account: the newest default for a currency is the only one.
+
+    `before` is what a changed one was; nothing is told when it is the same.
+    """
     rows = [row for row in account["external_accounts"]["data"] if row["id"] != bank["id"]]
     alone = all(row["currency"] != bank["currency"] for row in rows)
     bank["default_for_currency"] = bank["default_for_currency"] or alone
+    there = world.within(account["id"])
     for row in rows:
-        if bank["default_for_currency"] and row["currency"] == bank["currency"]:
+        if bank["default_for_currency"] and row["currency"] == bank["currency"] and row["default_for_currency"]:
             row["default_for_currency"] = False
             world.store.save(row, kind="external_account")
+            there.emit("account.external_account.updated", row, {"default_for_currency": True})
     known = world.store.get(bank["id"], "external_account") is not None
     if known:
         world.store.save(bank, kind="external_account")
     else:
         world.store.insert(bank, kind="external_account", parent=account["id"])
     _banks(world, account, [bank, *rows])
-    event = "account.external_account.updated" if known else "account.external_account.created"
-    world.within(account["id"]).emit(event, bank)
+    if before is None:
+        there.emit("account.external_account.created", bank)
+    elif previous := previous_attributes(before, bank):
+        there.emit("account.external_account.updated", bank, previous)
 
 
 def forget_bank(world: World, account: Object, bank: Object) -> Object:

@@ -38,8 +38,11 @@ QUIET: dict[str, set[str]] = {
 }
 # The tests after which nothing may be left untold.
 CHECKED = (
-    "customers", "events", "invoice_previews", "invoices", "invoices_collection", "meters", "payments", "payouts",
-    "server_changes", "setup_intents", "subscriptions", "schedules", "test_clocks", "webhooks",
+    "connect", "customers", "disputes", "events", "invoice_previews", "invoices", "invoices_amounts",
+    "invoices_collection", "invoices_credit", "meters", "payments", "payments_by_bank", "payments_together",
+    "payments_told", "payouts", "pricing", "quotes", "refunds", "schedules", "search", "server_changes",
+    "setup_intents", "subscriptions", "subscriptions_by_luck", "subscriptions_metered", "subscriptions_unpaid",
+    "test_clocks", "webhooks",
 )  # fmt: skip
 # Kinds of which the first sight may be another event than `created`, or none at all.
 QUIETLY_MADE = {"checkout.session", "invoice_payment", "payment_method", "account", "refund"}
