@@ -9,6 +9,7 @@ import heapq
 import random
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -55,6 +56,16 @@ class _Volume:
         self._world, self._numbers, self._start = world, numbers, start
         self._span = b.CLOCK - b.HOUR - start
         self._mask = world.chance("ids").getrandbits(64)
+        self._fees = {
+            currency: (*Decimal(str(share)).as_integer_ratio(), fixed)
+            for currency, (share, fixed) in numbers.fees.items()
+        }
+        self._least, most = numbers.amounts
+        self._spread = most - self._least
+        self._dollars = numbers.currencies["usd"]
+        for currency in numbers.currencies:
+            world.balance[currency] = {"available": 0, "pending": 0}
+        self._balance, self._pending = world.balance, world.pending
 
     def rows(self) -> Iterator[_Row]:
         dice = self._world.chance("flat")
@@ -67,7 +78,7 @@ class _Volume:
             while known < wanted:
                 yield self._customer(known, created)
                 known += 1
-            yield from self._charge(dice, number, created, self._id("cus", dice.randrange(known)))
+            yield from self._charge(dice, number, created, self._id("cus", int(dice.random() * known)))
 
     def _moments(self, dice: random.Random) -> Iterator[int]:
         """When each charge is created: evenly over the time, now and then many within one second."""
@@ -87,9 +98,8 @@ class _Volume:
         return _row("customer", id, created, {"id": id, "created": created, "number": number})
 
     def _charge(self, dice: random.Random, number: int, created: int, customer: str) -> Iterator[_Row]:
-        amount = dice.randint(*self._numbers.amounts)
-        currency = "usd" if dice.random() < self._numbers.currencies["usd"] else "eur"
-        rate, fixed = self._numbers.fees[currency]
+        amount = self._least + int(dice.random() * self._spread)
+        currency = "usd" if dice.random() < self._dollars else "eur"
         # Spread evenly: the number of those before this one grows by one.
         refunded = (number + 1) * self.refunds // self.charges > number * self.refunds // self.charges
         with_intent = (number + 1) * self.intents // self.charges > number * self.intents // self.charges
@@ -103,7 +113,8 @@ class _Volume:
         common = {"customer": customer, "status": "succeeded", "currency": currency}
         charge = str(values["id"])
         yield _row("charge", charge, created, values, **common, payment_intent=intent)
-        fee = int(amount * rate + 0.5) + fixed
+        share, whole, fixed = self._fees[currency]
+        fee = (2 * amount * share + whole) // (2 * whole) + fixed
         due = (created + self._numbers.available_after) // b.DAY * b.DAY
         yield self._transaction(2 * number, "charge", charge, amount, fee, currency, created, due)
         if intent:
@@ -120,10 +131,9 @@ class _Volume:
     ) -> _Row:
         id, net, pending = self._id("txn", number), amount - fee, due > b.CLOCK
         status = "pending" if pending else "available"
-        money = self._world.balance.setdefault(currency, {"available": 0, "pending": 0})
-        money[status] += net
+        self._balance[currency][status] += net
         if pending:
-            heapq.heappush(self._world.pending, [due, id, net, currency])
+            heapq.heappush(self._pending, [due, id, net, currency])
         values = {
             "id": id, "amount": amount, "fee": fee, "net": net, "currency": currency, "created": created, "due": due,
             "status": status, "type": type, "source": source,

@@ -25,6 +25,7 @@ INDEXED = (
 )  # fmt: skip
 COLUMNS = ("seq", "kind", "id", "created", "parent", "body", *INDEXED)
 _OWNERS = ("customer", "payout", "invoice", "charge")  # those of them with an index
+_SPARSE = ("parent", "payout", "invoice", "charge")  # in few of very many objects
 FORMAT = 2  # of the file; one of another format is made anew
 _CACHE = 40_000
 _encode = msgspec.json.Encoder().encode
@@ -171,10 +172,10 @@ class Store:
     def fill(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write very many objects into a new file, each a tuple of `COLUMNS` without the first.
 
-        The indexes are made afterwards, which is several times quicker. A crash meanwhile leaves the file unusable.
+        Indexes of every row are made afterwards, which is several times quicker. A crash leaves the file unusable.
         """
         self.flush()
-        made = self._schema()[1:]
+        made = [each for each in self._schema()[1:] if not any(f'"object_{name}' in each for name in _SPARSE)]
         for statement in made:
             self._db.execute(f"drop index {statement.split(' if not exists ')[1].split(' on ')[0]}")
         self._db.execute("pragma journal_mode = off")
