@@ -18,7 +18,7 @@ from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.account import open_account
 from dagster_project.simulator.engine.payouts import day_ends
-from dagster_project.simulator.engine.store import INDEXED
+from dagster_project.simulator.engine.tables import INDEXED
 from dagster_project.simulator.engine.world import World
 
 _Row = tuple[Any, ...]

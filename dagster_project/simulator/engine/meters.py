@@ -20,10 +20,24 @@ REPORTED_EVERY = 7 * b.DAY
 
 def used(world: World, meter: str, customer: str, start: int, end: int) -> Decimal:
     """The aggregated usage with start <= time < end (Unix seconds)."""
-    values = [Decimal(value) for _, value in world.store.usage(meter, customer, start, end)]
+    values = [Decimal(value) for _, value in _kept(world, meter, customer, start, end)]
     if world.the(meter, "billing.meter")["default_aggregation"]["formula"] == "last":
         return values[-1] if values else Decimal(0)
     return sum(values, Decimal(0))
+
+
+def _kept(world: World, meter: str, customer: str, start: int, end: int) -> list[tuple[int, str]]:
+    """(time, decimal text) with start <= time < end, oldest first."""
+    return world.store.execute(
+        "select at, value from usage where account = ? and meter = ? and customer = ? and at >= ? and at < ?"
+        " order by at",
+        (world.store.account, meter, customer, start, end),
+    ).fetchall()
+
+
+def _keep(world: World, meter: str, customer: str, at: int, value: str) -> None:
+    row = (world.store.account, meter, customer, at, value)
+    world.store.execute("insert or replace into usage values (?, ?, ?, ?, ?)", row)
 
 
 def plain(number: Decimal | int) -> str:
@@ -35,10 +49,10 @@ def plain(number: Decimal | int) -> str:
 def report(world: World, meter: Object, customer: str, at: int, value: Decimal, times: int = 1) -> None:
     """Take one event into account; `times=-1` takes it back."""
     formula = meter["default_aggregation"]["formula"]
-    known = world.store.usage(meter["id"], customer, at, at + 1)
+    known = _kept(world, meter["id"], customer, at, at + 1)
     before = Decimal(known[0][1]) if known else Decimal(0)
     total = value if formula == "last" else before + times * value
-    world.store.add_usage(meter["id"], customer, at, plain(total))
+    _keep(world, meter["id"], customer, at, plain(total))
 
 
 def summaries(
@@ -48,7 +62,7 @@ def summaries(
     step = {"hour": b.HOUR, "day": b.DAY}.get(window or "", 0)
     if not step:
         return [_summary(world, meter, customer, start, end)]
-    hit = sorted({at // step * step for at, _ in world.store.usage(meter["id"], customer, start, end)}, reverse=True)
+    hit = sorted({at // step * step for at, _ in _kept(world, meter["id"], customer, start, end)}, reverse=True)
     return [_summary(world, meter, customer, at, at + step) for at in hit]
 
 
@@ -84,7 +98,7 @@ def take_back(world: World, meter: Object, event: Object, customer: str) -> None
         others = [msgspec.json.decode(body) for body in bodies]
         same = [each for each in others if each["timestamp"] == event["timestamp"]]
         same = [each for each in same if each["event_name"] == meter["event_name"]]
-        earlier = world.store.usage(meter["id"], customer, 0, event["timestamp"])
+        earlier = _kept(world, meter["id"], customer, 0, event["timestamp"])
         value = value_of(meter, same[0]["payload"]) if same else Decimal(earlier[-1][1] if earlier else 0)
         report(world, meter, customer, event["timestamp"], value)
     else:
@@ -136,6 +150,6 @@ def report_until(world: World, meter: str, customer: str, end: int) -> None:
     low, high = world.business.usage_per_day
     while day * b.DAY + b.DAY // 2 < end // 60 * 60:
         value = world.chance("usage", meter, customer, day).randint(low, high)
-        world.store.add_usage(meter, customer, day * b.DAY + b.DAY // 2, str(value))
+        _keep(world, meter, customer, day * b.DAY + b.DAY // 2, str(value))
         day += 1
     days[f"{meter} {customer}"] = day

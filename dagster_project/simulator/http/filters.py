@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster_project.simulator.engine.store import INDEXED, Store
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.tables import INDEXED
 from dagster_project.simulator.http import forms
 from dagster_project.simulator.http.api_errors import (
     invalid_parameter,

@@ -30,7 +30,9 @@ def find(store: Store, key: str, fingerprint: str) -> Replay | None:
         raise ApiError(
             400, f"Idempotency keys are at least one and at most {_MAX_KEY} characters long.", type="idempotency_error"
         )
-    kept = store.replay(key)
+    kept = store.execute(
+        "select fingerprint, status, body, request from replay where account = ? and key = ?", (store.account, key)
+    ).fetchone()
     if kept is None:
         return None
     if kept[0] != fingerprint:
@@ -70,5 +72,6 @@ class InUse:
 def keep(store: Store, key: str, fingerprint: str, status: int, body: bytes, request_id: str) -> None:
     """Remember the first answer, and forget those older than a day."""
     now = int(time.time())
-    store.keep_replay(key, fingerprint, status, body, request_id, now)
-    store.forget_replays(now - KEPT_S)
+    row = (store.account, key, fingerprint, status, body, request_id, now)
+    store.execute("insert or replace into replay values (?, ?, ?, ?, ?, ?, ?)", row)
+    store.execute("delete from replay where kept_at < ?", (now - KEPT_S,))

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from dagster_project.simulator.engine.store import INDEXED, Store
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.tables import INDEXED
 from dagster_project.simulator.http import expand, forms, lists
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, required_parameter, unknown_parameter
 from dagster_project.simulator.http.endpoints import listings

@@ -23,7 +23,8 @@ from starlette.applications import Starlette
 
 from dagster_project.errors import LedgerlineError, PortInUse, UsageError
 from dagster_project.simulator.engine import scenarios
-from dagster_project.simulator.engine.store import FORMAT, Store
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.tables import FORMAT
 from dagster_project.simulator.engine.versions import VERSIONS
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.history import make
