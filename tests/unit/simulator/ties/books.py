@@ -59,15 +59,15 @@ def _of(world: World) -> Books:
         children[kind] = {
             id: _rows(store.page(kind, parent=id, limit=EVERYTHING)[0]) for id in kinds.get(owner, {})
         }  # fmt: skip
-    usage = {
-        (meter, customer): [(hour, Decimal(value)) for hour, value in store.usage(meter, customer, 0, 2**62)]
-        for meter in kinds.get("billing.meter", {})
-        for customer in sorted({invoice["customer"] for invoice in kinds.get("invoice", {}).values()})
-    }
+    usage: dict[tuple[str, str], list[tuple[int, Decimal]]] = {}
+    for meter, customer, at, value in store.execute(
+        "select meter, customer, at, value from usage where account = ? order by at", (store.account,)
+    ):
+        usage.setdefault((meter, customer), []).append((at, Decimal(value)))
     return Books(
         world.id_of_account, world.now, balance_object(world), kinds,
         {payout: [row["id"] for row in rows] for payout, rows in batches.items()}, children,
-        {key: rows for key, rows in usage.items() if rows}, world.meta.get("on_request", {}),
+        usage, world.meta.get("on_request", {}),
     )  # fmt: skip
 
 
