@@ -6,6 +6,7 @@ from typing import Any
 
 from dagster_project.simulator.calls import invoice_items as calls
 from dagster_project.simulator.engine import invoice_items
+from dagster_project.simulator.engine.lines import invoice_item_of
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing
 from dagster_project.simulator.http.parameters import merged
@@ -53,10 +54,10 @@ def update_line(world: World, params: Params, invoice: Object, line: Object) -> 
 def _item_of(world: World, invoice: Object, line: Object, param: str) -> Object:
     if line["invoice"] != invoice["id"]:
         raise missing("line_item", line["id"], param=param)
-    details = line["parent"]["invoice_item_details"]
-    if details is None:
+    id = invoice_item_of(line)
+    if id is None:
         raise ApiError(400, "The lines of a subscription's items are changed with the subscription.", param=param)
-    return world.the(details["invoice_item"], "invoiceitem")
+    return world.the(id, "invoiceitem")
 
 
 def _with_metadata(world: World, params: Params, invoice: Object) -> Object:

@@ -7,7 +7,7 @@ from typing import Any
 from dagster_project.simulator.engine import collection, invoice_payments, invoices
 from dagster_project.simulator.engine.business import DAY, HOUR
 from dagster_project.simulator.engine.discounts import given, spend
-from dagster_project.simulator.engine.lines import lines_of
+from dagster_project.simulator.engine.lines import invoice_item_of, lines_of
 from dagster_project.simulator.engine.world import Object, World
 from dagster_project.simulator.http.api_errors import ApiError, invalid_parameter, missing, required_parameter
 from dagster_project.simulator.http.parameters import merged
@@ -79,7 +79,8 @@ def delete(world: World, params: Params, invoice: Object) -> Object:
         raise ApiError(400, "You can only delete one-off draft invoices; others are voided.")
     world.emit("invoice.deleted", invoice)
     for line in lines_of(world, invoice):
-        id = line["parent"]["invoice_item_details"]["invoice_item"]
+        id = invoice_item_of(line)
+        assert id is not None, "a one-off invoice has no other lines"
         world.store.delete(line["id"], None, kind="line_item")
         world.emit("invoiceitem.deleted", world.the(id, "invoiceitem"))
         world.store.delete(id, {"id": id, "object": "invoiceitem", "deleted": True}, kind="invoiceitem")

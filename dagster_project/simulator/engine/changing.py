@@ -267,5 +267,7 @@ def plan(world: World, sub: Object) -> None:
 def _of_new_meter(world: World, line: Object) -> bool:
     """A metered item that is added now was not used before."""
     details = line["parent"]["subscription_item_details"]
-    item = world.store.get(details["subscription_item"], "subscription_item") if details else None
+    if details is None or details["invoice_item"]:
+        return False
+    item = world.store.get(details["subscription_item"], "subscription_item")
     return bool(item and item["created"] == world.now and line["period"]["end"] <= world.now)

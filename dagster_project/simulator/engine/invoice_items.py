@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from dagster_project.simulator.engine.invoices import add_items, add_up, unlink_lines, wait
-from dagster_project.simulator.engine.lines import lines_of, waiting_line
+from dagster_project.simulator.engine.lines import invoice_item_of, lines_of, waiting_line
 from dagster_project.simulator.engine.meters import plain
 from dagster_project.simulator.engine.prices import inline_price
 from dagster_project.simulator.engine.pricing import amount_of, pricing, product_name, rounded, unit_amount
@@ -102,11 +102,7 @@ def change_item(world: World, item: Object, **changes: Any) -> Object:
 def line_of(world: World, item: Object) -> Object:
     """The line of an item on its invoice."""
     invoice = world.the(item["invoice"], "invoice")
-    return next(
-        line
-        for line in lines_of(world, invoice)
-        if (line["parent"]["invoice_item_details"] or {}).get("invoice_item") == item["id"]
-    )
+    return next(line for line in lines_of(world, invoice) if invoice_item_of(line) == item["id"])
 
 
 def take_off_draft(world: World, item: Object) -> None:

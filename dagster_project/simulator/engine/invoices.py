@@ -10,7 +10,7 @@ from typing import Any
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.discounts import spend, take_off
-from dagster_project.simulator.engine.lines import lines_of, period_lines, usage_line, waiting_line
+from dagster_project.simulator.engine.lines import invoice_item_of, lines_of, period_lines, usage_line, waiting_line
 from dagster_project.simulator.engine.pricing import amount_of, pricing, product_name
 from dagster_project.simulator.engine.subscriptions import after, update
 from dagster_project.simulator.engine.tax import add_tax, summed
@@ -140,8 +140,8 @@ def take_waiting(world: World, currency: str, sub: Object | None, customer: Obje
 def _claim(world: World, invoice: Object, lines: list[Object]) -> None:
     for line in lines:
         line["invoice"] = invoice["id"]
-        if details := line["parent"]["invoice_item_details"]:
-            item = world.the(details["invoice_item"], "invoiceitem")
+        if id := invoice_item_of(line):
+            item = world.the(id, "invoiceitem")
             item["invoice"] = invoice["id"]
             world.store.save(item)
 

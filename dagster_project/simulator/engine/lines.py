@@ -90,8 +90,11 @@ def line(
         "proration_details": {"credited_items": _credited(invoice_item)},
         "subscription": subscription,
     }
-    kind = "invoice_item_details" if invoice_item else "subscription_item_details"
-    if not invoice_item:
+    of = invoice_item["parent"] if invoice_item else None
+    item = item or (of and of["subscription_details"].get("subscription_item"))
+    # What a change of a subscription item made wait has that item for its parent.
+    kind = "subscription_item_details" if item else "invoice_item_details"
+    if item:
         details["subscription_item"] = item
     return shapes.new(
         "line_item", world.id("il"), amount=amount, subtotal=amount, currency=currency, description=description,
@@ -101,6 +104,12 @@ def line(
         quantity_decimal=None if quantity is None else meters.plain(quantity), pretax_credit_amounts=[], taxes=[],
         subscription=subscription,
     )  # fmt: skip
+
+
+def invoice_item_of(line: Object) -> str | None:
+    """The id of the invoice item behind a line; None where a period of a subscription item is billed."""
+    id: str | None = line["parent"][line["parent"]["type"]]["invoice_item"]
+    return id
 
 
 def lines_of(world: World, invoice: Object) -> list[Object]:

@@ -125,9 +125,8 @@ def _price_and_plan(show: Renderer, obj: Object) -> None:
 
 def _line_says_its_origin(show: Renderer, line: Object) -> None:
     parent = line.pop("parent", None) or {}
-    of_item = parent.get("invoice_item_details")
-    details = of_item or parent.get("subscription_item_details") or {}
-    line["type"] = "invoiceitem" if of_item else "subscription"
+    details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
+    line["type"] = "invoiceitem" if details.get("invoice_item") else "subscription"
     line["proration"] = bool(details.get("proration"))
     line["proration_details"] = details.get("proration_details") or {"credited_items": None}
     for name in ("invoice_item", "subscription_item"):

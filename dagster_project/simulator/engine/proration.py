@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from dagster_project.simulator.engine.discounts import coupon_of, take_off
+from dagster_project.simulator.engine.lines import invoice_item_of
 from dagster_project.simulator.engine.pricing import amount_of, pricing, product_name, unit_amount
 from dagster_project.simulator.engine.subscriptions import full_period
 from dagster_project.simulator.engine.world import Object, World
@@ -195,10 +196,10 @@ def _lines(world: World, invoice: Object) -> list[Any]:
 
 
 def _debits(world: World, line: Object, item: Object) -> bool:
-    if _subscription_item(line) == item["id"]:
-        return True
-    details = line["parent"]["invoice_item_details"]
-    made = world.store.get(details["invoice_item"], "invoiceitem") if details else None
+    id = invoice_item_of(line)
+    if id is None:
+        return _subscription_item(line) == item["id"]
+    made = world.store.get(id, "invoiceitem")
     return made is not None and _is_debit(made, item)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from dagster_project.simulator.engine.lines import invoice_item_of
 from dagster_project.simulator.engine.pricing import rounded
 from dagster_project.simulator.engine.world import Object, World
 
@@ -77,8 +78,8 @@ def _row(rate: Object, amount: int, base: int, reason: str | None) -> Object:
 def _rates_of(world: World, invoice: Object, line: Object, home: list[Object]) -> list[Object]:
     """The rates of the item behind a line, otherwise the invoice's defaults, otherwise the rule of the business."""
     own: Any = None
-    if details := line["parent"]["invoice_item_details"]:
-        own = world.the(details["invoice_item"], "invoiceitem")["tax_rates"]
+    if id := invoice_item_of(line):
+        own = world.the(id, "invoiceitem")["tax_rates"]
     elif details := line["parent"]["subscription_item_details"]:
         item = world.store.get(details["subscription_item"], "subscription_item")
         own = item["tax_rates"] if item and not item.get("deleted") else None

@@ -165,7 +165,8 @@ def test_a_change_of_quantity_is_prorated_to_the_second_on_any_item(shop):
     assert sorted(lines(due)) == sorted([1000, 35000, -part(14000, start, at, end), part(35000, start, at, end)])
     assert (due.status, due.total) == ("paid", sum(lines(due)))
     back = next(line for line in due.lines.data if line.amount < 0)
-    credited = back.parent.invoice_item_details.proration_details.credited_items
+    credited = back.parent.subscription_item_details.proration_details.credited_items
+    assert back.parent.subscription_item_details.invoice_item in {each.id for each in pending}
     first = api.invoices.retrieve(credited.invoice)
     assert [line.amount for line in first.lines.data if line.id in credited.invoice_line_items] == [14000]
     assert misfits(due) == []

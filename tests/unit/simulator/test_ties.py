@@ -85,8 +85,13 @@ def _lines(books: Books) -> Iterator[dict[str, Any]]:
     return (line for lines in books.children["line_item"].values() for line in lines)
 
 
+def _of_period(line: dict[str, Any]) -> bool:
+    details = line["parent"]["subscription_item_details"]
+    return bool(details and not details["invoice_item"])
+
+
 def _spoil_line(books: Books) -> str:
-    line = next(line for line in _lines(books) if line["amount"] > 100 and line["parent"]["subscription_item_details"])
+    line = next(line for line in _lines(books) if line["amount"] > 100 and _of_period(line))
     line["amount"] += 1
     return str(line["id"])
 
@@ -106,7 +111,10 @@ def _spoil_discount(books: Books) -> str:
 def _spoil_gap(books: Books) -> str:
     sub = next(sub for sub in books.all("subscription") if sub["status"] == "active")
     item = sub["items"]["data"][0]["id"]
-    line = next(line for line in _lines(books)
-                if (line["parent"]["subscription_item_details"] or {}).get("subscription_item") == item)  # fmt: skip
+    line = next(
+        line
+        for line in _lines(books)
+        if _of_period(line) and line["parent"]["subscription_item_details"]["subscription_item"] == item
+    )
     line["period"]["end"] += 86_400
     return str(line["id"])

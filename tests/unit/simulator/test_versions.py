@@ -90,9 +90,10 @@ def test_before_basil_an_invoice_says_its_subscription_its_charge_and_its_tax(wo
             assert Renderer(world, "2024-06-20").render(charge)["invoice"] == new["id"]
         for line, was in zip(new["lines"]["data"], old["lines"]["data"], strict=True):
             assert was["price"]["id"] == line["pricing"]["price_details"]["price"]
-            of_item = line["parent"]["invoice_item_details"]
-            assert was["type"] == ("invoiceitem" if of_item else "subscription")
-            assert was["proration"] == bool(of_item and of_item["proration"])
+            details = line["parent"][line["parent"]["type"]]
+            assert was["type"] == ("invoiceitem" if details["invoice_item"] else "subscription")
+            assert (was["proration"], was.get("invoice_item")) == (details["proration"], details["invoice_item"])
+            assert was.get("subscription_item") == details.get("subscription_item")
             assert {"parent", "pricing", "taxes", "quantity_decimal"}.isdisjoint(was)
     assert paid and taxed
 

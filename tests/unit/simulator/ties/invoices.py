@@ -175,7 +175,7 @@ def _payments(books: Books, invoice: Object, payments: list[Object]) -> Iterator
 def _item(books: Books, item: Object) -> Iterator[str]:
     """An invoice item is on the invoice that it names, once; and on none while it waits."""
     lines = books.children["line_item"].get(item["invoice"] or "", [])
-    on = [line for line in lines if (line["parent"]["invoice_item_details"] or {}).get("invoice_item") == item["id"]]
+    on = [line for line in lines if line["parent"][line["parent"]["type"]]["invoice_item"] == item["id"]]
     if len(on) != (1 if item["invoice"] else 0):
         yield f"{item['id']}: {len(on)} lines of {item['invoice']}"
     for line in on:
