@@ -274,7 +274,8 @@ def simulator(
 @simulator.command()
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="How far.")
 @click.option("--to", metavar="TIME", help="Until this instant (ISO, UTC).")
-def advance(days: float | None, to: str | None) -> int:
+@click.pass_context
+def advance(context: click.Context, days: float | None, to: str | None) -> int:
     """Move the simulator's clock; what is due happens."""
     from dagster_project.simulator import process
     from dagster_project.stripe_api.target import reachable
@@ -284,8 +285,17 @@ def advance(days: float | None, to: str | None) -> int:
     settings = Settings.load()
     if not settings.uses_simulator:
         raise UsageError("A Stripe key is set: there is no simulator to advance.", "Unset STRIPE_API_KEY.")
-    with reachable(settings) as target:
-        result = process.advance(target.api_base, days=days, to=_date("--to", to))
+    port = context.parent.params["port"] if context.parent else None
+    if port:
+        result = process.advance(f"http://127.0.0.1:{port}", days=days, to=_date("--to", to))
+    elif not process.has_business(settings.data_dir):
+        raise UsageError(
+            f"There is no simulated business in {settings.data_dir}.",
+            "Set LEDGERLINE_DATA_DIR as where the simulator runs, or start one with `ledgerline simulator`.",
+        )
+    else:
+        with reachable(settings) as target:
+            result = process.advance(target.api_base, days=days, to=_date("--to", to))
     say(f"The simulator's clock is at {datetime.fromtimestamp(result['now'], UTC):%Y-%m-%d %H:%M} UTC.")
     say("Next: `ledgerline refresh` brings what happened.")
     return 0

@@ -91,6 +91,11 @@ def find(data_dir: Path) -> SimulatorHandle | None:
     return SimulatorHandle(base_url, False, pid)
 
 
+def has_business(data_dir: Path) -> bool:
+    """Whether a simulator of this data directory runs or has run."""
+    return (data_dir / "simulator" / "state.sqlite").is_file()
+
+
 def status(base_url: str) -> dict[str, Any]:
     """Clock, parameters, counts and requests of a running simulator. Raises StripeUnreachable."""
     return _call(f"{base_url}/_ledgerline/status", timeout=5)

@@ -21,6 +21,7 @@ _PREFIX = re.compile(r"[A-Z0-9]{3,12}", re.ASCII)
 
 def create(world: World, params: Params) -> Object:
     """Raises ApiError 402 for a card that is declined already now; then there is no customer either."""
+    _checked_email(params)
     with undone_when_declined(world, "error_if_incomplete" if params.get("payment_method") else None):
         return _create(world, params)
 
@@ -53,7 +54,14 @@ def _create(world: World, params: Params) -> Object:
     return made
 
 
+def _checked_email(params: Params) -> None:
+    email = params.get("email")
+    if email and not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
+        raise invalid_parameter("email", f"Invalid email address: {email}", "email_invalid")
+
+
 def update(world: World, params: Params, customer: Object) -> Object:
+    _checked_email(params)
     balance = params.pop("balance", customer["balance"])
     fields = _fields(world, customer, params)
     for name in _OPTIONAL:

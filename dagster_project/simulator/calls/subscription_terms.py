@@ -114,6 +114,10 @@ def price_of(world: World, row: Params, name: str) -> Object | None:
     """The price that is named, or made from `price_data` (such prices are not active: nobody else can use them)."""
     if row.get("price") is not None:
         price: Object = row["price"]
+        if not price["active"]:
+            raise invalid_parameter(
+                f"{name}[price]", "The price specified is inactive. This field only accepts active prices."
+            )
         return price
     if not row.get("price_data"):
         return None

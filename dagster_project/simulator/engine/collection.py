@@ -21,7 +21,7 @@ from dagster_project.simulator.engine.invoice_payments import (
     subscription_of,
 )
 from dagster_project.simulator.engine.payments import charge
-from dagster_project.simulator.engine.subscriptions import ENDED, end_subscription, update
+from dagster_project.simulator.engine.subscriptions import ENDED, by_chance, end_subscription, update
 from dagster_project.simulator.engine.world import Object, World, action
 
 
@@ -89,11 +89,6 @@ def is_overdue(world: World, id: str) -> None:
         sub = subscription_of(world, invoice)
         if sub and sub["status"] == "active":
             update(world, sub, status="past_due")
-
-
-def by_chance(customer: Object) -> bool:
-    """Whether a customer is one of the made-up business, whose luck decides; others do what their cards are for."""
-    return "segment" in (customer.get("metadata") or {})
 
 
 def collect(world: World, invoice: Object, method: str | None = None) -> bool:

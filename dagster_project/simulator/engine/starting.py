@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine.changing import plan, set_end
 from dagster_project.simulator.engine.collection import finalize, finalize_draft
-from dagster_project.simulator.engine.cycle import FIRST_PAYMENT, first_payment_is_late
+from dagster_project.simulator.engine.cycle import FIRST_PAYMENT, REMINDED, first_payment_is_late, trial_will_end
 from dagster_project.simulator.engine.extras import Extra, Redeemed, bill_once, redeem
 from dagster_project.simulator.engine.invoices import draft, period_lines
 from dagster_project.simulator.engine.proration import partial
@@ -82,6 +82,8 @@ def start(world: World, customer: Object, terms: Terms) -> Object:
     save(world, sub)
     world.emit("customer.subscription.created", sub)
     plan(world, sub)
+    if trial and sub["trial_end"] - REMINDED <= world.now:
+        trial_will_end(world, sub["id"])
     invoice = draft(world, sub, "subscription_create", lines)
     if sent and not trial:
         world.change(invoice, "invoice.updated", automatically_finalizes_at=world.now + b.HOUR)

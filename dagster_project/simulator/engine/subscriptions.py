@@ -19,6 +19,11 @@ ENDED = ("canceled", "incomplete_expired")
 RENEWS = ("active", "trialing", "past_due", "unpaid")
 
 
+def by_chance(customer: Object) -> bool:
+    """Whether a customer is one of the made-up business, whose luck decides; others do what their cards are for."""
+    return "segment" in (customer.get("metadata") or {})
+
+
 def after(start: int, interval: str, count: int, anchor: int) -> int:
     """The next period edge after `start`: same day of the month as the anchor, or the month's last day."""
     if interval == "day":

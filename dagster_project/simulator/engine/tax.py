@@ -13,6 +13,7 @@ from typing import Any
 
 from dagster_project.simulator.engine.lines import invoice_item_of
 from dagster_project.simulator.engine.pricing import rounded
+from dagster_project.simulator.engine.subscriptions import by_chance
 from dagster_project.simulator.engine.world import Object, World
 
 _UNTAXED = {"exempt": "customer_exempt", "reverse": "reverse_charge"}
@@ -87,6 +88,8 @@ def _rates_of(world: World, invoice: Object, line: Object, home: list[Object]) -
 
 
 def _home_rate(world: World, invoice: Object) -> list[Object]:
-    """The tax of the customer's country, where the seeded business has to take it."""
+    """The tax of the country of a made-up customer. Of others Stripe takes none unless it is told to."""
     rate = world.meta.get("tax_rates", {}).get((invoice["customer_address"] or {}).get("country"))
-    return [world.the(rate, "tax_rate")] if rate else []
+    if rate is None or not by_chance(world.store.known(invoice["customer"], "customer") or {}):
+        return []
+    return [world.the(rate, "tax_rate")]

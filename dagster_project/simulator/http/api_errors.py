@@ -116,5 +116,5 @@ def unknown_url(method: str, path: str) -> ApiError:
     return ApiError(
         404,
         f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at "
-        "https://support.stripe.com/.",
+        "https://support.stripe.com/. (The local Stripe does not have every call of Stripe's.)",
     )

@@ -189,3 +189,30 @@ def test_statistics_let_a_customers_rows_be_found_directly(data_dir):
     with sqlite3.connect(data_dir / "simulator" / "state.sqlite") as connection:
         assert connection.execute("select count(*) from sqlite_stat1").fetchone()[0]
     connection.close()
+
+
+def command(*arguments: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LEDGERLINE_DATA_DIR": str(data_dir)}
+    environment.pop("LEDGERLINE_STRIPE_SCHEMAS", None)
+    return subprocess.run(
+        [sys.executable, "-m", "dagster_project", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+
+
+def test_only_a_business_that_is_there_is_advanced(data_dir, tmp_path):
+    handle = process.ensure_running(data_dir, **SMALL)
+    before = process.status(handle.base_url)["now"]
+    elsewhere = tmp_path / "elsewhere"
+    refused = command("simulator", "advance", "--days", "1", data_dir=elsewhere)
+    assert refused.returncode == 2
+    assert "LEDGERLINE_DATA_DIR" in refused.stderr
+    assert not (elsewhere / "simulator").exists()
+    port = handle.base_url.rpartition(":")[2]
+    done = command("simulator", "--port", port, "advance", "--days", "1", data_dir=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert process.status(handle.base_url)["now"] == before + 86_400
+    handle.stop()
