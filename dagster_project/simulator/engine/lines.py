@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.simulator.engine import meters, shapes
+from dagster_project.simulator.engine import meters, shapes, wording
 from dagster_project.simulator.engine.pricing import Quantity, amount_of, pricing, product_name, unit_amount
 from dagster_project.simulator.engine.subscriptions import after
 from dagster_project.simulator.engine.world import Object, World
@@ -59,10 +59,14 @@ def _of_item(
     world: World, sub: Object, item: Object, quantity: Quantity, start: int, end: int, *, trial: bool
 ) -> Object:  # fmt: skip
     price, currency = item["price"], sub["currency"]
-    text = "Trial period for" if trial else f"{meters.plain(quantity or 0)} ×"
+    name, unit = product_name(world, price), unit_amount(world, price, currency)
+    if trial:
+        text, amount = f"Trial period for {name}", 0
+    else:
+        text = f"{meters.plain(quantity or 0)} × {name}{wording.rate(price, unit, currency)}"
+        amount = amount_of(world, price, quantity, currency)
     return line(
-        world, f"{text} {product_name(world, price)}", 0 if trial else amount_of(world, price, quantity, currency),
-        currency, pricing(price, unit_amount(world, price, currency)), quantity, start, end, subscription=sub["id"],
+        world, text, amount, currency, pricing(price, unit), quantity, start, end, subscription=sub["id"],
         item=item["id"], discounts=item["discounts"],
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from dagster_project.simulator.engine.discounts import coupon_of, take_off
 from dagster_project.simulator.engine.lines import invoice_item_of
 from dagster_project.simulator.engine.pricing import amount_of, pricing, product_name, unit_amount
 from dagster_project.simulator.engine.subscriptions import full_period
+from dagster_project.simulator.engine.wording import counted
 from dagster_project.simulator.engine.world import Object, World
 
 _INVOICES_LOOKED_AT = 20
@@ -116,7 +117,7 @@ def _metered(item: Object) -> bool:
 
 
 def _named(world: World, sub: Object, item: Object) -> str:
-    return f"{item.get('quantity', 0)} × {product_name(world, item['price'])}"
+    return counted(item.get("quantity"), product_name(world, item["price"]))
 
 
 def _day(at: int) -> str:

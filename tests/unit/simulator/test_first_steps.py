@@ -79,3 +79,19 @@ def test_the_example_of_the_page_works(api: Any) -> None:
     exec("\n".join(lines), {"client": client})
     (sub,) = api.subscriptions.list({"limit": 1}).data
     assert (sub.status, api.invoices.retrieve(sub.latest_invoice).amount_paid) == ("active", 1900)
+
+
+@pytest.mark.parametrize(
+    ("terms", "quantity", "said"),
+    [
+        ({}, 1, "1 × Pro (at $19.00 / month)"),
+        ({"recurring": {"interval": "month", "interval_count": 3}}, 4, "4 × Pro (at $19.00 / every 3 months)"),
+        ({"currency": "jpy", "unit_amount": 2800, "recurring": {"interval": "year"}}, 2, "2 × Pro (at ¥2,800 / year)"),
+        ({"currency": "chf"}, 1, "1 × Pro (at CHF 19.00 / month)"),
+    ],
+)
+def test_a_line_says_what_a_unit_costs_and_how_often(api: Any, terms: Any, quantity: int, said: str) -> None:
+    made = price(api, **terms)
+    sub = api.subscriptions.create({"customer": customer(api).id, "items": [{"price": made.id, "quantity": quantity}]})
+    (line,) = api.invoices.retrieve(sub.latest_invoice).lines.data
+    assert line.description == said
