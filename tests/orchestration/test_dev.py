@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import settings_in
 
 from dagster_project import dev as module
 from dagster_project.errors import PortInUse
+from tests.orchestration.conftest import settings_in
 
 SERVE = """
 import http.server, sys

@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
-from conftest import settings_in
 
 from dagster_project.errors import StorageError
 from dagster_project.orchestration import instance as module
 from dagster_project.orchestration.instance import prepare_home
+from tests.orchestration.conftest import settings_in
 
 
 def test_a_fresh_home_has_a_limited_pool_freed_slots_and_no_telemetry(tmp_path: Path) -> None:

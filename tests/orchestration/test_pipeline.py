@@ -12,7 +12,6 @@ from datetime import date
 import dagster as dg
 import duckdb
 import pytest
-from conftest import settings_in
 
 from dagster_project.close import close_month
 from dagster_project.errors import StripeUnreachable, UsageError, WarehouseError, WarehouseLocked
@@ -22,6 +21,7 @@ from dagster_project.orchestration.runs import PROCESS_TAG, Outcome, run_job, ru
 from dagster_project.settings import Settings
 from dagster_project.simulator.process import SimulatorHandle, advance, ensure_running
 from dagster_project.warehouse.connection import Warehouse
+from tests.orchestration.conftest import settings_in
 
 PUBLISHED = dg.AssetKey(["warehouse", "published"])
 

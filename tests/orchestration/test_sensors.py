@@ -8,11 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import settings_in
 
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.orchestration.sensors import build_failure_sensor, effects_sensor, inbox_sensor
 from dagster_project.receiver.inbox import store
+from tests.orchestration.conftest import settings_in
 
 
 def context(instance: dg.DagsterInstance, pipeline: Pipeline, cursor: str | None = None) -> dg.SensorEvaluationContext:

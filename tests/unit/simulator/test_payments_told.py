@@ -12,6 +12,10 @@ from test_sdk_shapes import strange
 from test_world import restored, stated
 
 from dagster_project.simulator.engine import test_methods
+from dagster_project.simulator.engine.store import Store
+from dagster_project.simulator.engine.world import World
+from dagster_project.simulator.http.server import Options, create_app
+from tests.unit.simulator.conftest import Simulator, _Thread
 
 # What changes without an event: https://docs.stripe.com/api/events/types has none for it.
 SILENT = {
@@ -24,12 +28,6 @@ SILENT = {
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory) -> Any:
     """An account in which every test payment method was charged, refunded, answered for and set up."""
-    from conftest import Simulator, _Thread
-
-    from dagster_project.simulator.engine.store import Store
-    from dagster_project.simulator.engine.world import World
-    from dagster_project.simulator.http.server import Options, create_app
-
     store = Store(tmp_path_factory.mktemp("busy") / "state.sqlite")
     store.now = 1_794_744_000
     world = World(store)
