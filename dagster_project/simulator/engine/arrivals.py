@@ -30,10 +30,15 @@ def day_begins(world: World, day: int) -> None:
 
 
 def weight(business: type[b.Saas], day: int, days: int, at: int) -> float:
-    """How many customers arrive on a day, relative to other days: growth, season, weekday."""
+    """How many customers arrive on a day, relative to other days: growth, season, weekday.
+
+    The growth is that of the seeded days; from then on as many go on to arrive.
+    """
     moment = datetime.fromtimestamp(at, UTC)
     return float(
-        business.growth ** (day / days) * business.season[moment.month] * (0.5 if moment.weekday() >= 5 else 1.2)
+        business.growth ** min(1.0, day / days)
+        * business.season[moment.month]
+        * (0.5 if moment.weekday() >= 5 else 1.2)
     )
 
 

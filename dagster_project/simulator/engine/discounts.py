@@ -121,9 +121,13 @@ def _count(world: World, redeemed: Object, open: str) -> None:
 
 
 def coupon_of(world: World, discount: str) -> Object | None:
-    """The coupon of a discount; None once it was deleted, though the discount keeps working on Stripe's side, too."""
-    found = world.store.get(world.the(discount, "discount")["source"]["coupon"], "coupon")
-    return found or world.meta.get("deleted_coupons", {}).get(world.the(discount, "discount")["source"]["coupon"])
+    """The coupon of a discount, which goes on working when the coupon is deleted."""
+    id = world.the(discount, "discount")["source"]["coupon"]
+    found = world.store.get(id, "coupon")
+    if found is not None and not found.get("deleted"):
+        return found
+    kept: Object | None = world.meta.get("deleted_coupons", {}).get(id)
+    return kept
 
 
 @action

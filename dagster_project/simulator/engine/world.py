@@ -19,6 +19,8 @@ _encode = msgspec.json.Encoder().encode
 
 AUTOMATIC: dict[str, str | None] = {"id": None, "idempotency_key": None}  # the `request` of what no call caused
 ABSENT: Any = object()
+STEP = 30 * business.DAY  # of the clock: what happens in it is in memory until it is durable
+
 ACTIONS: dict[str, Callable[..., None]] = {}
 
 
@@ -159,10 +161,24 @@ class World:
     def advance(self, to: int) -> None:
         """Move the clock to `to` (Unix seconds); everything that falls due happens at its own time, in order.
 
-        Raises ValueError when `to` lies before the clock.
+        It moves in steps that are durable one by one, and a step happens whole or not at all. Raises ValueError when
+        `to` lies before the clock, and what an action raises; then the clock stands where the step before left it.
         """
         if to < self.store.now:
             raise ValueError("the clock only moves forward")
+        while True:
+            step, announced = min(to, self.store.now + STEP), self.announced()
+            try:
+                with self.store.atomic():
+                    self._live_until(step)
+            except BaseException:
+                self.unannounce(announced)
+                raise
+            self.store.flush()
+            if step == to:
+                return
+
+    def _live_until(self, to: int) -> None:
         # Asked for anew each time: an action that is taken back in part leaves another list behind.
         while (due := self._due(None)) and due[0][0] <= to:
             at, _, name, arguments, account = heapq.heappop(due)
@@ -174,7 +190,6 @@ class World:
             for world in self.accounts():
                 world.store.prune("event", self.events_from)
             webhooks.prune(self)
-        self.store.flush()
 
     def advance_clock(self, clock: str, to: int) -> None:
         """Move one test clock, and with it the customers on it. Raises ValueError when `to` lies before it."""

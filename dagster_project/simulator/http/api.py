@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from dagster_project.simulator.engine import ids
 from dagster_project.simulator.engine.versions import PINNED
+from dagster_project.simulator.engine.world import STEP
 from dagster_project.simulator.http import access, broken, event_faults, forms, idempotency, limits, versions
 from dagster_project.simulator.http.api_errors import ApiError, failure, unknown_url
 from dagster_project.simulator.http.faults import Dice, Faults
@@ -241,17 +242,44 @@ class Api:
         return total
 
     async def advance(self, to: int) -> dict[str, Any]:
-        """Move the clock to `to`; other requests wait. Raises ApiError 400 for an instant in the past."""
-        async with self.lock:
-            start = time.monotonic()
-            try:
-                with self._concealing():
-                    await asyncio.to_thread(self.account.world.advance, to)
-                    events = self.announce()
-            except ValueError as error:
-                raise ApiError(400, f"The clock only moves forward: {error}", param="to") from None
-            self.account.store.flush()
-            return {"now": self.account.store.now, "events": events, "seconds": round(time.monotonic() - start, 3)}
+        """Move the clock to `to`, step by step; other requests wait for the end of a step.
+
+        Raises ApiError 400 for an instant in the past, 500 when something that was due fails: then that step did not
+        happen.
+        """
+        start, events = time.monotonic(), 0
+        store = self.account.store
+        while True:
+            async with self.lock:
+                if to < store.now:
+                    raise ApiError(400, "The clock only moves forward.", param="to")
+                step = min(to, store.now + STEP)
+                # A caller who goes away, and the end of the process, wait for the step: two threads must not meet.
+                moving = asyncio.ensure_future(asyncio.to_thread(self._step, step))
+                try:
+                    events += await asyncio.shield(moving)
+                except asyncio.CancelledError:
+                    await asyncio.wait([moving])
+                    raise
+                except Exception:
+                    log.exception("What was due after %d failed", store.now)
+                    raise ApiError(
+                        500,
+                        f"Something that was due failed, so the clock stands at {store.now}; the simulator's log has "
+                        "the cause.",
+                        type="api_error",
+                    ) from None
+                if step == to:
+                    seconds = round(time.monotonic() - start, 3)
+                    return {"now": store.now, "events": events, "seconds": seconds}
+
+    def _step(self, to: int) -> int:
+        """Advance, and hand the events to the endpoints; the number of events."""
+        with self._concealing():
+            self.account.world.advance(to)
+            events = self.announce()
+        self.account.store.flush()
+        return events
 
     def _request_id(self) -> str:
         number = next(self._numbers)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from dagster_project.simulator.calls.subscription_terms import LATEST
 from dagster_project.simulator.calls.webhook_endpoints import new_secret
 from dagster_project.simulator.engine import webhooks
 from dagster_project.simulator.engine.scenarios import parameters_of
@@ -208,10 +209,15 @@ def _target(now: int, body: dict[str, Any]) -> int:
     name, value = given[0], body[given[0]]
     try:
         if name == "to" and isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+            at = datetime.fromisoformat(value)
+            value = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(value)
-        return int(value) if name == "to" else now + int(value * (DAY if name == "days" else 1))
+        moment = int(value) if name == "to" else now + int(value * (DAY if name == "days" else 1))
     except (ValueError, OverflowError):
         raise ApiError(400, f"Invalid {name}: {value!r}", param=name) from None
+    if moment < now:
+        raise ApiError(400, "The clock only moves forward.", param=name)
+    if moment > LATEST:
+        raise ApiError(400, "The clock does not go beyond the year 2100.", param=name)
+    return moment
