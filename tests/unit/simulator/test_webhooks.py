@@ -346,3 +346,17 @@ def test_the_secret_of_an_unknown_endpoint_is_not_rolled(account):
         account.control("roll_secret", {"endpoint": "we_none"})
     with refused.value as answer:
         assert answer.code == 404
+
+
+def test_an_endpoint_that_hangs_holds_up_only_itself(account, receiver):
+    hanging = Receiver()
+    hanging.slow_s = 60
+    listen(account, hanging, "customer.created")
+    listen(account, receiver, "customer.created")
+    for number in range(12):
+        account.client().v1.customers.create({"name": str(number)})
+    received = receiver.wait(12, seconds=8)
+    assert len(received) == 12
+    assert len(hanging.received) == 4, "its share of what is under way"
+    hanging.server.shutdown()
+    hanging.thread.join()
