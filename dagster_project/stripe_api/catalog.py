@@ -169,11 +169,3 @@ def get(name: str) -> StripeObject:
     near = difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.5)
     hint = f"Did you mean {', '.join(near)}?" if near else "`ledgerline doctor` lists the objects."
     raise UsageError(f"Unknown Stripe object {name!r}.", hint)
-
-
-def by_kind(kind: str, event_type: str | None = None) -> StripeObject | None:
-    """The object whose own rows are of this `kind`; several tables may share one (`tax_id`): the event type decides."""
-    rows = [row for row in CATALOGUE.values() if kind in row.kinds]
-    if event_type is not None:
-        rows = [row for row in rows if row.announces(event_type)]
-    return rows[0] if rows else None

@@ -46,11 +46,8 @@ def weight(business: type[b.Saas], day: int, days: int, at: int) -> float:
 def arrives(world: World, number: int) -> None:
     """A new customer with a card, who subscribes at once."""
     dice = world.chance("customer", number)
-    currency = dice.choices(list(world.business.currencies), list(world.business.currencies.values()))[0]
-    customer = create_customer(world, dice, currency)
-    method = card(world, customer)
-    settings = customer["invoice_settings"] | {"default_payment_method": method["id"]}
-    world.change(customer, "customer.updated", invoice_settings=settings)
+    customer, method = customer_with_card(world, dice)
+    currency = customer["currency"]
     if dice.random() < world.business.set_up_first:
         setup = world.add(
             "setup_intent", "seti", customer=customer["id"], payment_method=method["id"],
@@ -156,6 +153,16 @@ def is_onboarded(world: World, customer_id: str) -> None:
     due = world.now + 30 * b.DAY if dice.random() < world.business.onboarding_sent else None
     invoice = one_off(world, customer, [item], due=due)
     world.later(world.now + b.HOUR, finalize_draft, invoice["id"])
+
+
+def customer_with_card(world: World, dice: Any) -> tuple[Object, Object]:
+    """A made-up customer in one of the business's currencies, and the card that is charged by default."""
+    shares = world.business.currencies
+    customer = create_customer(world, dice, dice.choices(list(shares), list(shares.values()))[0])
+    method = card(world, customer)
+    settings = customer["invoice_settings"] | {"default_payment_method": method["id"]}
+    world.change(customer, "customer.updated", invoice_settings=settings)
+    return customer, method
 
 
 def create_customer(world: World, dice: Any, currency: str) -> Object:

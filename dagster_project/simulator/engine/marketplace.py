@@ -13,7 +13,7 @@ from typing import Any
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import connect, settlement
 from dagster_project.simulator.engine.accounts import create_connected
-from dagster_project.simulator.engine.arrivals import create_customer
+from dagster_project.simulator.engine.arrivals import create_customer, customer_with_card
 from dagster_project.simulator.engine.cards import card
 from dagster_project.simulator.engine.payments import charge, intent
 from dagster_project.simulator.engine.refunds import refund
@@ -47,11 +47,7 @@ def seller_joins(world: World, number: int) -> None:
 def buyer_arrives(world: World, number: int) -> None:
     """A new customer of the platform with a card, who orders at once and perhaps again."""
     dice = world.chance("buyer", number)
-    currency = dice.choices(list(world.business.currencies), list(world.business.currencies.values()))[0]
-    buyer = create_customer(world, dice, currency)
-    method = card(world, buyer)
-    settings = buyer["invoice_settings"] | {"default_payment_method": method["id"]}
-    world.change(buyer, "customer.updated", invoice_settings=settings)
+    buyer, _ = customer_with_card(world, dice)
     at = world.now
     for order in range(1 + int(dice.expovariate(1 / _numbers(world).further_orders))):
         world.later(at, orders, buyer["id"], order)
