@@ -358,5 +358,4 @@ def test_an_endpoint_that_hangs_holds_up_only_itself(account, receiver):
     received = receiver.wait(12, seconds=8)
     assert len(received) == 12
     assert len(hanging.received) == 4, "its share of what is under way"
-    hanging.server.shutdown()
-    hanging.thread.join()
+    hanging.close()
