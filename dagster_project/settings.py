@@ -53,6 +53,11 @@ SETTINGS: tuple[Setting, ...] = (
         True,
     ),
     Setting("LEDGERLINE_START", None, "Earliest `created` to load, an ISO date; default: the account's creation."),
+    Setting(
+        "LEDGERLINE_LEAVE_FOR_OTHERS",
+        "5",
+        "Percent of Stripe's rate limits that is left to the key's other users, 0 to 90.",
+    ),
     Setting("LEDGERLINE_TIMEZONE", "UTC", "Reporting time zone: where a month begins and ends."),
     Setting("LEDGERLINE_CURRENCY", None, "Reporting currency; default: the account's."),
     Setting("LEDGERLINE_MRR_POLICY", "default", "How MRR is counted: `default` (dbt/seeds/metric_policies.csv)."),
@@ -80,6 +85,7 @@ class Account:
     livemode: bool | None = None
     connected: tuple[str, ...] = ()
     api_base: str | None = None
+    leave_for_others: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,11 @@ class Settings:
         text = self.values["LEDGERLINE_START"]
         return None if text is None else _unix_time("LEDGERLINE_START", text)
 
+    @property
+    def leave_for_others(self) -> int:
+        """Percent of Stripe's rate limits that is left to others; an account may state its own."""
+        return _percent("LEDGERLINE_LEAVE_FOR_OTHERS", self.values["LEDGERLINE_LEAVE_FOR_OTHERS"])
+
     def port(self, name: str) -> int:
         return int(self.values[name] or "0")
 
@@ -219,7 +230,7 @@ class Settings:
             text = self.values[name] or ""
             if not text.isdigit() or not 0 < int(text) < 65536:
                 raise SettingError(f"{name}: {text!r} is no port.", "Use a number from 1 to 65535.")
-        _ = self.start
+        _ = self.start, self.leave_for_others
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
@@ -246,13 +257,17 @@ def read_dotenv(path: Path) -> dict[str, str]:
     return values
 
 
-_ACCOUNT_KEYS = {"name", "key", "account_id", "livemode", "connected", "api_base"}
+_ACCOUNT_KEYS = {"name", "key", "account_id", "livemode", "connected", "api_base", "leave_for_others"}
 
 
 def read_accounts(path: Path, environ: Mapping[str, str]) -> list[Account]:
     """The YAML list that LEDGERLINE_ACCOUNTS names: `name`, `key` (`env:NAME` or `file:path`, never the key itself),
-    and optionally `account_id` and `livemode` (where the API cannot tell them), `connected`, `api_base`."""
-    step = "Write a list of {name, key: env:NAME | file:PATH, account_id?, livemode?, connected?, api_base?}."
+    and optionally `account_id` and `livemode` (where the API cannot tell them), `connected`, `api_base`,
+    `leave_for_others` (percent)."""
+    step = (
+        "Write a list of {name, key: env:NAME | file:PATH, account_id?, livemode?, connected?, api_base?, "
+        "leave_for_others?}."
+    )
     try:
         rows: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -276,6 +291,11 @@ def read_accounts(path: Path, environ: Mapping[str, str]) -> list[Account]:
                 livemode=row.get("livemode"),
                 connected=tuple(row.get("connected") or ()),
                 api_base=row.get("api_base"),
+                leave_for_others=(
+                    None
+                    if row.get("leave_for_others") is None
+                    else _percent(f"{where}: leave_for_others", row["leave_for_others"])
+                ),
             )
         )
     if len({account.name for account in accounts}) < len(accounts):
@@ -306,6 +326,12 @@ def mask(setting: Setting, value: str | None) -> str:
         return re.sub(r"//[^@/]*@", "//…@", value)
     prefix = re.match(r"[a-z]+_(?:live_|test_)?|xox[a-z]-", value)
     return f"{prefix.group(0) if prefix else ''}…{value[-4:] if len(value) >= 16 else ''}"
+
+
+def _percent(name: str, value: Any) -> int:
+    if not re.fullmatch(r"\d{1,2}", str(value)) or int(value) > 90:
+        raise SettingError(f"{name}: {value!r} is no percentage from 0 to 90.", "Use a whole number such as 5.")
+    return int(value)
 
 
 def _unix_time(name: str, text: str) -> int:

@@ -124,7 +124,7 @@ class _AccountAudit:
         progress: Progress | None,
     ) -> None:  # fmt: skip
         self.warehouse, self.account, self.report, self.progress = warehouse, account, report, progress
-        governor = Governor(paced=not settings.uses_simulator)
+        governor = Governor.of(settings, account)
         self.client = connect(settings, account, governor, connected=connected)
 
     async def run(self, names: Sequence[str], *, full: bool) -> None:

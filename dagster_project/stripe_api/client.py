@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from dagster_project.errors import (
 )
 from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api.catalog import API_VERSION, CATALOGUE, StripeObject
-from dagster_project.stripe_api.governor import IN_FLIGHT, Governor
+from dagster_project.stripe_api.governor import Governor, endpoint_of
 
 _TRIES = 6
 _TRIES_429 = 40
@@ -144,7 +143,6 @@ class StripeClient:
     async def __aenter__(self) -> StripeClient:
         url = urlsplit(self.api_base)
         secure = url.scheme == "https"
-        self._flight = asyncio.Semaphore(IN_FLIGHT)
         self._session = aiohttp.ClientSession(
             headers=self._headers,
             connector=aiohttp.TCPConnector(limit=0, ssl=_trust(self._ca_file) if secure else True),
@@ -222,11 +220,10 @@ class StripeClient:
         """
         if self._session is None:
             raise RuntimeError("use the client as an async context manager")
-        endpoint = re.sub(r"/(?=[^/]*\d)[^/]{6,}(?=/|$)", "/{id}", path.removeprefix("/v1"))
+        endpoint = endpoint_of(path)
         tries = refused = 0
         while True:
-            await self.governor.turn(endpoint)
-            async with self._flight:
+            async with self.governor.turn(endpoint) as turn:
                 asked = self.clock
                 try:
                     async with self._session.get(f"{self.api_base}{path}", params=query) as answer:
@@ -245,13 +242,14 @@ class StripeClient:
                             f"{self.api_base} does not answer ({type(error).__name__} on {path}).",
                             "Check STRIPE_API_BASE, the network, HTTPS_PROXY and SSL_CERT_FILE.",
                         ) from error
-                    await asyncio.sleep(_pause(tries))
-                    continue
+                    status = 0
+            if not status:
+                await asyncio.sleep(_pause(tries))
+                continue
             self._tell_time(headers.get("Date"))
             request_id = headers.get("Request-Id", "")
             if status == 200:
                 if body[:1] in (b"{", b" ", b"\n") and _is_json(body):
-                    self.governor.answered(endpoint)
                     return Answer(body, asked, request_id)
                 if body.lstrip()[:1] == b"<":
                     raise StripeUnreachable(
@@ -266,7 +264,7 @@ class StripeClient:
                     )  # fmt: skip
             elif status == 429:
                 refused += 1
-                self.governor.refused(endpoint, headers.get("Stripe-Rate-Limited-Reason", ""))
+                self.governor.refused(turn, headers.get("Stripe-Rate-Limited-Reason", ""))
                 if refused >= _TRIES_429:
                     raise StripeAnswerError(
                         f"{path} was refused {refused} times for its rate (429).", "Run again at a quieter hour.",

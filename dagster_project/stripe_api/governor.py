@@ -1,87 +1,273 @@
-"""The pace of requests: Stripe's documented limits as token buckets, adapted by what 429 answers say.
+"""The pace of requests: Stripe's documented limits, adapted by what 429 answers say.
 
-Limits: https://docs.stripe.com/rate-limits (100 requests/s in live mode and 25 in a sandbox, 25 per endpoint). A share
-is left for the other users of the key. A 429 is normal: it slows what it names, and the pace recovers by itself.
+Limits, in all and per endpoint, and the reasons of a 429: https://docs.stripe.com/rate-limits. A share is left for the
+other users of the key. A 429 is normal: it slows (or narrows) what it names, and the pace recovers by itself, up to the
+documented limit and never above: looking for more would refuse requests of the key's other users, its payments among
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from functools import cache
+from types import TracebackType
+from typing import NamedTuple
 
-LIVE, SANDBOX, ENDPOINT = 100.0, 25.0, 25.0
+from dagster_project.settings import Account, Settings
+from dagster_project.stripe_api.catalog import CATALOGUE
+
+LIVE, SANDBOX, ENDPOINT = 100.0, 25.0, 25.0  # requests per second
 LEFT_FOR_OTHERS = 0.05
-IN_FLIGHT = 24
+# Stripe does not publish how many requests it answers at once; these suffice for its limits at 0.8 s per answer.
+IN_FLIGHT, IN_FLIGHT_ENDPOINT = 80, 24
+
+_CATCH_UP = 0.25  # seconds of unused turns that may be made up for
+_SLOWER, _FASTER = 0.85, 0.02  # factor at a refusal; part of the limit that comes back each second
+_NARROWER, _WIDER = 0.8, 0.2  # factor at a refusal; requests at once that come back each second
+_LOWEST = 0.02  # part of the limit below which no refusal slows
+_FAIR = 4  # every so many turns go to who waited longest, whatever is left to do
+_RECENT = 5.0  # seconds that `share` looks back
 
 
-@dataclass
-class _Bucket:
-    limit: float
-    rate: float = 0.0
-    next_at: float = 0.0
-    slowed_until: float = 0.0
+class _Rate:
+    """Requests per second: a token bucket that saves up little, so that no burst exceeds the limit by much."""
 
-    def __post_init__(self) -> None:
-        self.rate = self.limit
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._slowed_to, self._slowed_at = limit, float("-inf")
+        self._next = 0.0
 
-    def take(self, now: float) -> float:
+    def at(self, now: float) -> float:
+        return min(self.limit, self._slowed_to + _FASTER * self.limit * (now - self._slowed_at))
+
+    @property
+    def ready(self) -> float:
         """When the next request may start."""
-        at = max(now, self.next_at)
-        self.next_at = at + 1 / self.rate
-        return at
+        return self._next - _CATCH_UP
 
-    def slow(self, now: float) -> None:
-        # Requests that were in flight together are refused together; that is one reason to slow down, not many.
-        if now < self.slowed_until:
+    def take(self, now: float) -> None:
+        self._next = max(self._next, now) + 1 / self.at(now)
+
+    def slow(self, started: float, now: float) -> None:
+        """After the refusal of a request that started at `started`.
+
+        What started before the last slowing was refused for the same cause: it says nothing about the new pace.
+        """
+        if started <= self._slowed_at:
             return
-        self.slowed_until = now + 1.0
-        self.rate = max(self.limit * 0.1, self.rate * 0.7)
-        self.next_at = max(self.next_at, now + 0.25)
+        self._slowed_to, self._slowed_at = max(self.limit * _LOWEST, self.at(now) * _SLOWER), now
+        self._next = now + _CATCH_UP + 1 / self._slowed_to
 
-    def recover(self) -> None:
-        self.rate = min(self.limit, self.rate + self.limit * 0.005)
+
+class _Room:
+    """Requests at once."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.busy = most, 0
+        self._narrowed_to, self._narrowed_at = float(most), float("-inf")
+
+    def at(self, now: float) -> int:
+        return int(min(self.most, self._narrowed_to + _WIDER * (now - self._narrowed_at)))
+
+    def free(self, now: float) -> bool:
+        return self.busy < self.at(now)
+
+    def narrow(self, started: float, now: float) -> None:
+        if started <= self._narrowed_at:
+            return
+        # What counts is how many were under way, which may be far fewer than were allowed.
+        self._narrowed_to, self._narrowed_at = max(1.0, min(self.busy, self.at(now)) * _NARROWER), now
+
+
+class _Lane:
+    """One endpoint: its pace, its room, and who waits for a turn, first come first."""
+
+    def __init__(self, name: str, limit: float) -> None:
+        self.name, self.rate, self.room = name, _Rate(limit), _Room(IN_FLIGHT_ENDPOINT)
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+
+class Share(NamedTuple):
+    """Requests per second as a share of Stripe's limit (1.0 is all of it), over the last few seconds."""
+
+    in_all: float
+    by_endpoint: dict[str, float]
 
 
 @dataclass
 class Governor:
-    """One per account. `paced` False is for the local simulator, which nobody else shares."""
+    """One per account. `paced` False is for the local simulator, which nobody else shares, until it refuses something.
+
+    `leave` is the share of the limits that is left for others. `requests` counts per endpoint, `refusals` 429s per
+    (endpoint, reason) with `lock` for contention on an object. `expected` may be told how many requests an endpoint
+    still needs: those with most come first, because they are what takes longest. Not for several threads.
+    """
 
     livemode: bool = True
     paced: bool = True
+    leave: float = LEFT_FOR_OTHERS
     requests: Counter[str] = field(default_factory=Counter)
-    refusals: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    expected: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings, account: Account) -> Governor:
+        """The pace that the settings want for an account, whose mode is still unknown."""
+        percent = settings.leave_for_others if account.leave_for_others is None else account.leave_for_others
+        return cls(paced=not settings.uses_simulator, leave=percent / 100)
 
     def __post_init__(self) -> None:
-        share = 1 - LEFT_FOR_OTHERS
-        self._all = _Bucket((LIVE if self.livemode else SANDBOX) * share)
-        self._each: dict[str, _Bucket] = {}
-        self._share = share
+        self._rate, self._room = _Rate(self._limit * (1 - self.leave)), _Room(IN_FLIGHT)
+        self._lanes: dict[str, _Lane] = {}
+        self._queue: dict[str, _Lane] = {}  # lanes where someone waits, the longest unserved first
+        self._turns = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._recent: deque[tuple[float, str]] = deque()
 
-    async def turn(self, endpoint: str) -> None:
-        """Wait until a request to `endpoint` may start."""
-        self.requests[endpoint] += 1
-        if not self.paced and not self.refusals:
-            return
+    @property
+    def _limit(self) -> float:
+        return LIVE if self.livemode else SANDBOX
+
+    def turn(self, endpoint: str) -> Turn:
+        """`async with governor.turn(endpoint):` waits until a request may start; inside, it is under way."""
+        return Turn(self, self.lane(endpoint))
+
+    def refused(self, turn: Turn, reason: str) -> None:
+        """A 429 with its `Stripe-Rate-Limited-Reason`; '' is a lock timeout. That and `resource-specific` concern one
+        object, so they change no pace."""
+        lane = turn.lane
+        self.refusals[lane.name, reason or "lock"] += 1
         now = time.monotonic()
-        at = max(self._all.take(now), self._bucket(endpoint).take(now))
-        if at > now:
-            await asyncio.sleep(at - now)
+        if reason == "global-rate":
+            self._rate.slow(turn.started, now)
+        elif reason == "endpoint-rate":
+            lane.rate.slow(turn.started, now)
+        elif reason == "global-concurrency":
+            self._room.narrow(turn.started, now)
+        elif reason == "endpoint-concurrency":
+            lane.room.narrow(turn.started, now)
+        if reason.endswith("-rate"):
+            self.paced = True
 
-    def refused(self, endpoint: str, reason: str) -> None:
-        """A 429 with its `Stripe-Rate-Limited-Reason` ('' is contention on one object, which needs no slower pace)."""
-        self.refusals[reason or "lock"] += 1
+    def share(self) -> Share:
+        """How much of the limits was used over the last seconds."""
         now = time.monotonic()
-        if reason.startswith("global"):
-            self._all.slow(now)
-        elif reason.startswith("endpoint"):
-            self._bucket(endpoint).slow(now)
+        recent = [(at, name) for at, name in tuple(self._recent) if at > now - _RECENT]
+        if not recent:
+            return Share(0.0, {})
+        seconds = max(1.0, min(_RECENT, now - recent[0][0]))
+        each = Counter(name for _, name in recent)
+        return Share(
+            len(recent) / seconds / self._limit,
+            {name: number / seconds / min(ENDPOINT, self._limit) for name, number in each.items()},
+        )
 
-    def answered(self, endpoint: str) -> None:
-        self._all.recover()
-        if endpoint in self._each:
-            self._each[endpoint].recover()
+    def lane(self, endpoint: str) -> _Lane:
+        if endpoint not in self._lanes:
+            self._lanes[endpoint] = _Lane(endpoint, min(ENDPOINT, self._limit) * (1 - self.leave))
+        return self._lanes[endpoint]
 
-    def _bucket(self, endpoint: str) -> _Bucket:
-        return self._each.setdefault(endpoint, _Bucket(ENDPOINT * self._share))
+    # ---- whose turn it is ------------------------------------------------------------------------------------
+    def _enqueue(self, lane: _Lane) -> asyncio.Future[None]:
+        waiter = asyncio.get_running_loop().create_future()
+        lane.waiting.append(waiter)
+        self._queue.setdefault(lane.name, lane)
+        self._go_on()
+        return waiter
+
+    def _finished(self, lane: _Lane) -> None:
+        self._room.busy -= 1
+        lane.room.busy -= 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Start whom the limits allow, and come back when they allow the next."""
+        now = time.monotonic()
+        while (lane := self._next(now)) is not None:
+            del self._queue[lane.name]
+            waiter = lane.waiting.popleft()
+            if lane.waiting:
+                self._queue[lane.name] = lane
+            self._start(lane, now)
+            waiter.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ready = [lane.rate.ready for lane in self._queue.values() if lane.room.free(now)]
+        if ready and self._room.free(now):
+            at = max(self._rate.ready, min(ready))
+            self._timer = asyncio.get_running_loop().call_at(at, self._go_on)
+
+    def _next(self, now: float) -> _Lane | None:
+        for name, lane in list(self._queue.items()):
+            while lane.waiting and lane.waiting[0].done():  # given up meanwhile
+                lane.waiting.popleft()
+            if not lane.waiting:
+                del self._queue[name]
+        if not self._queue or not self._room.free(now) or (self.paced and self._rate.ready > now):
+            return None
+        able = [
+            lane for lane in self._queue.values() if lane.room.free(now) and (not self.paced or lane.rate.ready <= now)
+        ]
+        if not able:
+            return None
+        if self._turns % _FAIR == 0:
+            return able[0]
+        return max(able, key=lambda lane: self.expected.get(lane.name, 0.0))
+
+    def _start(self, lane: _Lane, now: float) -> None:
+        self._turns += 1
+        self._room.busy += 1
+        lane.room.busy += 1
+        if self.paced:
+            self._rate.take(now)
+            lane.rate.take(now)
+        self.requests[lane.name] += 1
+        self._recent.append((now, lane.name))
+        while self._recent[0][0] < now - _RECENT:
+            self._recent.popleft()
+
+
+class Turn:
+    """The right to one request, from the moment that the limits allow it until it is answered."""
+
+    __slots__ = ("_governor", "lane", "started")
+
+    def __init__(self, governor: Governor, lane: _Lane) -> None:
+        self._governor, self.lane, self.started = governor, lane, 0.0
+
+    async def __aenter__(self) -> Turn:
+        waiter = self._governor._enqueue(self.lane)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._governor._finished(self.lane)
+            raise
+        self.started = time.monotonic()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._governor._finished(self.lane)
+
+
+@cache
+def _collections() -> tuple[str, ...]:
+    paths = {row.path.partition("/{parent}")[0] for row in CATALOGUE.values() if row.path}
+    return tuple(sorted(paths, key=len, reverse=True))
+
+
+def endpoint_of(path: str) -> str:
+    """The bucket that a request counts in: `/v1/charges` is `/charges`, and every `/v1/charges/ch_…` is
+    `/charges/{id}`, another one."""
+    for collection in _collections():
+        if path.startswith(f"{collection}/"):
+            parts = path.removeprefix(f"{collection}/").split("/")
+            parts[::2] = ["{id}"] * len(parts[::2])
+            return "/".join([collection, *parts]).removeprefix("/v1")
+    return path.removeprefix("/v1")

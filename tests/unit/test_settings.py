@@ -58,6 +58,9 @@ def test_a_malformed_dotenv_names_the_line_and_never_the_value(tmp_path: Path, l
         ("LEDGERLINE_START", "soon"),
         ("LEDGERLINE_MRR_POLICY", "chartmogul"),
         ("LEDGERLINE_UI_PORT", "99999"),
+        ("LEDGERLINE_LEAVE_FOR_OTHERS", "91"),
+        ("LEDGERLINE_LEAVE_FOR_OTHERS", "-1"),
+        ("LEDGERLINE_LEAVE_FOR_OTHERS", "5.5"),
         ("STRIPE_API_BASE", "stripe"),
         ("LEDGERLINE_TIMEZOEN", "UTC"),
     ],
@@ -102,6 +105,10 @@ def test_accounts_take_their_keys_from_files_and_variables(tmp_path: Path, monke
         ("- {name: one, key: sk_live_plain}", "must be a reference"),
         ("- {name: one, key: 'env:NOWHERE_SET'}", "env:NOWHERE_SET is empty or missing"),
         ("- {name: one, key: 'env:X', colour: red}", "unknown key colour"),
+        (
+            "- {name: one, key: 'file:accounts.yaml', leave_for_others: lots}",
+            "leave_for_others: 'lots' is no percentage",
+        ),
         ("- {name: one}", "`name` and `key` are required"),
     ],
 )

@@ -86,32 +86,14 @@ def test_a_body_that_stays_cut_short_is_no_empty_page(stripe: FakeStripe) -> Non
         ask(stripe)
 
 
-def test_a_429_slows_what_it_names_and_is_not_an_error(stripe: FakeStripe) -> None:
+def test_a_429_is_no_error_and_counted_with_its_reason(stripe: FakeStripe) -> None:
     governor = Governor()
     stripe.hook = first(2, lambda: refusal(429, "slow down", **{"Stripe-Rate-Limited-Reason": "endpoint-rate"}))
     ask(stripe, governor=governor)
-    assert governor.refusals == {"endpoint-rate": 2}
-    assert governor._each["/charges"].rate < governor._each["/charges"].limit
-    assert governor._all.rate == governor._all.limit
-
-
-def test_refusals_that_come_together_slow_down_once_and_the_pace_recovers() -> None:
-    governor = Governor()
-    for _ in range(20):
-        governor.refused("/charges", "global-rate")
-    slow = governor._all.rate
-    assert 0.5 * governor._all.limit < slow < governor._all.limit
-    for _ in range(200):
-        governor.answered("/charges")
-    assert governor._all.rate == governor._all.limit
-
-
-def test_a_429_without_reason_is_a_lock_and_changes_no_pace(stripe: FakeStripe) -> None:
-    governor = Governor()
     stripe.hook = first(1, lambda: refusal(429, "lock timeout"))
     ask(stripe, governor=governor)
-    assert governor.refusals == {"lock": 1}
-    assert governor._all.rate == governor._all.limit
+    assert governor.refusals == {("/charges", "endpoint-rate"): 2, ("/charges", "lock"): 1}
+    assert governor.requests == {"/charges": 5}
 
 
 def test_401_and_403_say_whose_key_and_never_show_it(stripe: FakeStripe) -> None:
