@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable
 
 from dagster_project.simulator import chaos
+from dagster_project.simulator.engine import shapes
 from dagster_project.simulator.engine.flat import fill
 from dagster_project.simulator.engine.scenarios import FLAT, Parameters
 from dagster_project.simulator.engine.seed import seed
@@ -20,7 +21,7 @@ def make(world: World, parameters: Parameters, progress: Callable[[str], None] =
     collects = gc.isenabled()
     gc.disable()
     try:
-        with world.store.hurried():
+        with world.store.hurried(), shapes.in_mode(world.livemode):
             (fill if parameters["scenario"] == FLAT else seed)(world, **parameters, progress=progress)
     finally:
         if collects:

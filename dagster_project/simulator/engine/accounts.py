@@ -25,12 +25,17 @@ _PROFILE = dict.fromkeys(
      "product_description", "specified_commercial_transactions_act_url", "support_address", "support_email",
      "support_phone", "support_url", "url")
 )  # fmt: skip
+_OWN_PROFILE: Object = dict.fromkeys(
+    ("annual_revenue", "estimated_worker_count", "mcc", "name", "minority_owned_business_designation",
+     "product_description", "support_address", "support_email", "support_phone",
+     "specified_commercial_transactions_act_url", "support_url", "url")
+) | {"mcc": "5734", "url": "https://example.com"}  # fmt: skip
 
 
 def new_account(
     world: World, kind: str, country: str, *, currencies: tuple[str, ...] | None = None, email: str | None = None,
     name: str | None = None, capabilities: tuple[str, ...] = ("card_payments", "transfers"),
-    metadata: dict[str, str] | None = None, business_type: str | None = "company", id: str | None = None,
+    metadata: dict[str, str] | None = None, business_type: str | None = "company",
 ) -> Object:  # fmt: skip
     """An account object with a bank account per currency; not stored yet.
 
@@ -39,7 +44,7 @@ def new_account(
     """
     default = currencies[0] if currencies else CURRENCIES.get(country, "usd")
     currencies = (default,) if currencies is None else currencies
-    account = shapes.new("account", id or world.id("acct")[:21], email=email, type=kind)
+    account = shapes.new("account", world.id("acct")[:21], email=email, type=kind)
     account |= {
         "business_profile": {**_PROFILE, "name": name}, "business_type": business_type,
         "capabilities": dict.fromkeys(capabilities, "active"), "charges_enabled": "card_payments" in capabilities,
@@ -53,10 +58,34 @@ def new_account(
     return account
 
 
-def open_platform(world: World, country: str = "US", **more: Any) -> Object:
-    """Give a world that has no account yet its own; `more` as for `new_account`."""
-    account = new_account(world, "standard", country, **more)
+def open_account(
+    world: World, *, id: str | None = None, name: str = "Ledgerline Demo", country: str | None = None,
+    currencies: tuple[str, ...] = (),
+) -> Object:  # fmt: skip
+    """Give a world its own account, with a bank account for each of `currencies` (default: as the business settles).
+
+    Unlike a connected account it does not show its `controller`, and its payout settings are balance settings.
+    """
+    country = country or world.business.country
+    settles = dict.fromkeys(currencies, country) if currencies else world.business.settles
+    account = shapes.new("account", id or world.id("acct")[:21], email="billing@example.com", type="standard")
+    account |= {
+        "business_profile": {**_OWN_PROFILE, "name": name}, "business_type": "company",
+        "capabilities": {"card_payments": "active", "transfers": "active"}, "country": country, "created": world.now,
+        "charges_enabled": True, "default_currency": next(iter(settles)), "payouts_enabled": True,
+        "details_submitted": True, "metadata": {},
+    }  # fmt: skip
     world.meta["account"] = account["id"]
+    banks = [
+        shapes.new(
+            "bank_account", world.id("ba"), account=account["id"], account_holder_name=name,
+            bank_name="STRIPE TEST BANK", account_holder_type="company", country=where, currency=currency,
+            default_for_currency=True, last4="6789", fingerprint=f"bank{currency}", status="new", metadata={},
+            available_payout_methods=["instant", "standard"],
+        )
+        for currency, where in settles.items()
+    ]  # fmt: skip
+    account["external_accounts"] = shapes.embedded(f"/v1/accounts/{account['id']}/external_accounts", banks)
     _store(world, account)
     return account
 

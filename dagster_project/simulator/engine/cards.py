@@ -138,7 +138,7 @@ def mandate(world: World, method: Object, acceptance: Object) -> Object:
         "sepa_debit": {"reference": f"LL{world.number('mandate'):08d}", "url": "https://example.com/sepa"}
     }
     made: Object = {
-        "id": world.id("mandate"), "object": "mandate", "livemode": True, "payment_method": method["id"],
+        "id": world.id("mandate"), "object": "mandate", "livemode": world.livemode, "payment_method": method["id"],
         "customer_acceptance": {"accepted_at": world.now, **acceptance}, "multi_use": {}, "status": "active",
         "payment_method_details": {"type": kind, kind: details.get(kind, {})}, "type": "multi_use",
     }  # fmt: skip

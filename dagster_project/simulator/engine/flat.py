@@ -16,7 +16,7 @@ import msgspec
 
 from dagster_project.simulator.engine import business as b
 from dagster_project.simulator.engine import shapes
-from dagster_project.simulator.engine.account import open_account
+from dagster_project.simulator.engine.accounts import open_account
 from dagster_project.simulator.engine.payouts import day_ends
 from dagster_project.simulator.engine.tables import INDEXED
 from dagster_project.simulator.engine.world import World
@@ -33,7 +33,7 @@ def fill(
     world.events_from = b.CLOCK - b.EVENT_RETENTION
     start = b.CLOCK // b.DAY * b.DAY - int(months * 30.4375) * b.DAY
     world.store.now = start
-    open_account(world)
+    open_account(world, id=world.meta.get("account"))
     world.store.flush()
     volume = _Volume(world, start, objects - sum(world.store.counts().values()))
     progress(f"  {volume.customers:,} customers, {volume.charges:,} charges")

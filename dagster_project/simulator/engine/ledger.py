@@ -158,7 +158,7 @@ def balance_object(world: World) -> dict[str, Any]:
             for row in part("available")
             if row["currency"] in INSTANT
         ],
-        "livemode": True,
+        "livemode": world.livemode,
         "pending": part("pending"),
     }
     if world.meta.get("accounts"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from dagster_project.simulator.engine import business as b
-from dagster_project.simulator.engine.account import open_account
+from dagster_project.simulator.engine.accounts import open_account
 from dagster_project.simulator.engine.arrivals import day_begins, weight
 from dagster_project.simulator.engine.catalogue import make_catalogue
 from dagster_project.simulator.engine.marketplace import invite_sellers
@@ -29,7 +29,7 @@ def seed(
     days = (b.CLOCK - start) // b.DAY
     meta["weight"] = sum(weight(world.business, day, days, start + day * b.DAY) for day in range(days))
     meta["prices"], meta["arrived"], meta["taken"] = {}, 0, 0.0
-    open_account(world)
+    open_account(world, id=world.meta.get("account"))
     make_catalogue(world)
     if issubclass(world.business, b.Marketplace):
         invite_sellers(world, customers, days)

@@ -6,6 +6,9 @@ where Stripe allows it); the caller fills in what is known. Optional keys stay a
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,26 @@ _TEMPLATES: dict[str, bytes] = {
     for kind, template in _decode((Path(__file__).parent / "templates.json").read_bytes()).items()
 }
 
+# Whether what is made now is live data; of the account that is at work, so that no maker of an object need ask it.
+_LIVE = ContextVar("live", default=True)
+
+
+@contextlib.contextmanager
+def in_mode(livemode: bool) -> Iterator[None]:
+    """Inside, new objects are live data or test data."""
+    before = _LIVE.set(livemode)
+    try:
+        yield
+    finally:
+        _LIVE.reset(before)
+
 
 def new(kind: str, id: str, **fields: Any) -> Object:
     """An object of `kind`; raises KeyError for a kind without a template."""
     obj: Object = _decode(_TEMPLATES[kind])
     obj["id"] = id
     if "livemode" in obj:
-        obj["livemode"] = True
+        obj["livemode"] = _LIVE.get()
     obj.update(fields)
     return obj
 

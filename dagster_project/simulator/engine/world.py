@@ -59,6 +59,11 @@ class World:
         return int(self.platform.meta.get("seed", 7))
 
     @property
+    def livemode(self) -> bool:
+        """Live data, or the test data of an account, which is a world apart."""
+        return bool(self.platform.meta.get("livemode", True))
+
+    @property
     def business(self) -> type[business.Saas]:
         """The numbers of the business that is simulated."""
         return business.SCENARIOS[self.platform.meta.get("scenario", "saas")]

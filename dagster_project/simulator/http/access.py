@@ -1,7 +1,7 @@
 """Who asks: keys, restricted keys and the account a request is about.
 
-Every secret or restricted key opens the account, whatever its mode: the simulated account has one mode, which its
-objects name in `livemode`. Keys that contain `invalid` or `expired` are refused, and so are publishable ones.
+Which account and mode a key opens is told by `accounts`. Keys that contain `invalid` or `expired` are refused, and so
+are publishable ones.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dagster_project.simulator.engine import ids
+from dagster_project.simulator.engine import ids, shapes
 from dagster_project.simulator.engine.versions import PINNED
 from dagster_project.simulator.engine.world import STEP
 from dagster_project.simulator.http import access, broken, event_faults, forms, idempotency, limits, versions
@@ -36,7 +36,7 @@ Found = tuple[str, Endpoint, list[str]]
 
 
 class Api:
-    """The API of one account. `lock` is held by whoever uses the store."""
+    """The API of one account in one mode, and of those connected to it. `lock` is held by whoever uses the store."""
 
     def __init__(self, account: Account, faults: Faults) -> None:
         self.account = account
@@ -64,6 +64,7 @@ class Api:
         self.traffic.arrives(label)
         try:
             async with contextlib.AsyncExitStack() as held:
+                held.enter_context(shapes.in_mode(self.account.world.livemode))
                 answer = await self._answer(request, found, label, held)
                 await answer(scope, receive, self.traffic.counted(send))
         finally:
@@ -73,12 +74,7 @@ class Api:
         self, request: Request, found: Found | None, label: str, held: contextlib.AsyncExitStack
     ) -> Response:
         """Whatever happens, an answer in Stripe's form. What `held` holds is released when it is sent."""
-        headers = {
-            "Request-Id": self._request_id(),
-            "Stripe-Version": PINNED,
-            "Date": formatdate(self.account.store.now, usegmt=True),
-            "Cache-Control": "no-cache, no-store",
-        }
+        headers = self._headers()
         try:
             return await self._admitted(request, found, label, headers, held)
         except ApiError as error:
@@ -90,6 +86,18 @@ class Api:
             log.exception("%s %s failed", request.method, request.url.path)
             unknown = ApiError(500, "Something in the simulator failed; its log has the cause.", type="api_error")
             return Response(unknown.body(), 500, headers, "application/json")
+
+    def refused(self, error: ApiError) -> Response:
+        """The answer to a request that is for nobody here."""
+        return Response(error.body(), error.status, self._headers() | error.headers, "application/json")
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Request-Id": self._request_id(),
+            "Stripe-Version": PINNED,
+            "Date": formatdate(self.account.store.now, usegmt=True),
+            "Cache-Control": "no-cache, no-store",
+        }
 
     async def _admitted(
         self,
@@ -118,7 +126,7 @@ class Api:
         permissions.check(key, endpoint.name, endpoint.kind, request.method, account.id)
         encoded = "&".join(filter(None, (request.url.query, body.decode(errors="replace"))))
         call = Call(request.method, _sent_path(request.scope), path_ids, forms.parse(encoded))
-        if not path.startswith(faults.path):
+        if not path.startswith(faults.path) or faults.account not in ("", account.id):
             faults = Faults(faults.latency_ms, faults.jitter_ms, lock_wait_s=faults.lock_wait_s)
         if self.dice.happens(faults.resource_limit_rate):
             raise limits.limited("resource-specific")
@@ -275,7 +283,7 @@ class Api:
 
     def _step(self, to: int) -> int:
         """Advance, and hand the events to the endpoints; the number of events."""
-        with self._concealing():
+        with self._concealing(), shapes.in_mode(self.account.world.livemode):
             self.account.world.advance(to)
             events = self.announce()
         self.account.store.flush()

@@ -21,6 +21,7 @@ from dagster_project.simulator.engine import webhooks
 from dagster_project.simulator.engine.scenarios import parameters_of
 from dagster_project.simulator.engine.versions import VERSIONS
 from dagster_project.simulator.http.access import LEVELS, Permissions
+from dagster_project.simulator.http.accounts import Accounts
 from dagster_project.simulator.http.api import Api
 from dagster_project.simulator.http.api_errors import ApiError, missing, not_one_of, required_parameter
 from dagster_project.simulator.http.faults import Faults, from_mapping
@@ -29,10 +30,14 @@ DAY = 86_400
 log = logging.getLogger(__name__)
 
 
-def routes(api: Api, about: dict[str, Any]) -> list[Route]:
-    """`about` is what the status says of the process: data directory, port."""
+def routes(accounts: Accounts, about: dict[str, Any]) -> list[Route]:
+    """`about` is what the status says of the process: data directory, port.
+
+    What concerns one account concerns that of the key in the request, without one the main account.
+    """
 
     async def status(request: Request) -> dict[str, Any]:
+        api = accounts.of(request.headers)
         # While the clock advances the counts cannot be read, but whoever asks must learn that the simulator lives.
         busy = api.lock.locked()
         store = api.account.store
@@ -44,6 +49,7 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
             "now": store.now,
             "clock": instant(store.now).isoformat(),
             "account": api.account.id,
+            "accounts": accounts.about(),
             "api_version": api.account.world.api_version,
             "parameters": parameters_of(store.meta),
             "objects": {} if busy else store.counts(),
@@ -58,15 +64,17 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
         }
 
     async def traffic(request: Request) -> dict[str, Any]:
+        api = accounts.of(request.headers)
         counted = api.traffic.as_dict()
         if request.method == "DELETE":
             api.traffic.reset()
         return counted
 
     async def advance(request: Request) -> dict[str, Any]:
-        return await api.advance(_target(api.account.store.now, await _json(request)))
+        return await accounts.advance(_target(accounts.main.account.store.now, await _json(request)))
 
     async def faults(request: Request) -> dict[str, Any]:
+        api = accounts.of(request.headers)
         if request.method == "DELETE":
             api.faults = Faults()
         elif request.method == "POST":
@@ -78,10 +86,21 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
         key = body.get("key")
         if not isinstance(key, str) or not key:
             raise required_parameter("key")
+        api = accounts.opened_by(key)
         api.permissions[key] = granted = _permissions(body, api.resources)
         return {"default": granted.default, "permissions": granted.levels}
 
+    async def opened(request: Request) -> dict[str, Any]:
+        if request.method == "GET":
+            return {"accounts": accounts.about()}
+        body = await _json(request)
+        name, livemode = body.pop("name", ""), body.pop("livemode", True)
+        if not isinstance(name, str) or not isinstance(livemode, bool):
+            raise ApiError(400, "Say e.g. {name: acme, livemode: false}.", param="name")
+        return await accounts.open(name, livemode, body)
+
     async def dispute(request: Request) -> dict[str, Any]:
+        api = accounts.of(request.headers)
         charge = str((await _json(request)).get("charge", ""))
         async with api.lock:
             found = api.account.store.get(charge, "charge")
@@ -96,6 +115,7 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
         return dict(msgspec.json.decode(rows[0]))
 
     async def api_version(request: Request) -> dict[str, Any]:
+        api = accounts.of(request.headers)
         version = (await _json(request)).get("api_version")
         if version not in VERSIONS:
             raise ApiError(400, f"Say one of {', '.join(VERSIONS)}.", param="api_version")
@@ -105,6 +125,7 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
         return {"api_version": version}
 
     async def roll_secret(request: Request) -> dict[str, Any]:
+        api = accounts.of(request.headers)
         body = await _json(request)
         seconds = body.get("expires_in", DAY)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= DAY:
@@ -119,6 +140,7 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
         return {"secret": secret}
 
     async def deliveries(request: Request) -> dict[str, Any]:
+        api = accounts.of(request.headers)
         async with api.lock:
             return {"deliveries": api.deliverer.deliveries(request.query_params.get("endpoint"))}
 
@@ -132,6 +154,7 @@ def routes(api: Api, about: dict[str, Any]) -> list[Route]:
         route("advance", advance, "POST"),
         route("faults", faults, "GET", "POST", "DELETE"),
         route("keys", keys, "POST"),
+        route("accounts", opened, "GET", "POST"),
         route("dispute", dispute, "POST"),
         route("api_version", api_version, "POST"),
         route("roll_secret", roll_secret, "POST"),

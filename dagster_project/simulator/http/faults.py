@@ -13,7 +13,7 @@ from dagster_project.simulator.http.api_errors import ApiError
 
 @dataclass
 class Faults:
-    """Rates are shares of requests (0 to 1) and strike those of `path`; all else holds for every request.
+    """Rates are shares of requests (0 to 1) and strike those of `path` and `account`; all else holds for every request.
 
     Limits that are None do not limit. The keys of the `endpoint_…_limits` are e.g. `GET /v1/charges/{id}`.
     """
@@ -61,8 +61,10 @@ class Faults:
     webhook_speed: float = 1
     webhook_timeout_s: float = 10
     webhook_disable_after: int = 0
-    # "" is every path, otherwise those that start with it.
+    # "" is every path, otherwise those that start with it; "" is every account, otherwise the platform or the connected
+    # account of this id.
     path: str = ""
+    account: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,7 +93,8 @@ def from_texts(texts: Iterable[str]) -> dict[str, Any]:
             name, given, value = text.partition("=")
             if not given:
                 raise ApiError(400, f"Invalid fault: {text}. Say name=value or a JSON object.")
-            values[name.strip()] = value if name.strip() in ("path", "webhook_retries") else _json(value, text)
+            plain = name.strip() in ("path", "account", "webhook_retries")
+            values[name.strip()] = value if plain else _json(value, text)
     from_mapping(values)
     return values
 
@@ -110,7 +113,7 @@ def _fits(name: str, value: Any) -> bool:
     def whole(each: Any) -> bool:
         return number(each, 1) and int(each) == each
 
-    if name == "path":
+    if name in ("path", "account"):
         return isinstance(value, str)
     if name == "webhook_retries":
         return value in ("fast", "sandbox", "live")

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sqlite3
@@ -29,6 +30,7 @@ from dagster_project.simulator.engine.versions import VERSIONS
 from dagster_project.simulator.engine.world import World
 from dagster_project.simulator.history import make
 from dagster_project.simulator.http import control
+from dagster_project.simulator.http.accounts import Accounts
 from dagster_project.simulator.http.api import Api
 from dagster_project.simulator.http.api_errors import ApiError
 from dagster_project.simulator.http.faults import Faults, from_mapping, from_texts
@@ -46,21 +48,22 @@ class Options:
 
 
 def create_app(store: Store, world: World, options: Options | None = None) -> Starlette:
-    """The API over a store. The store is flushed when the application stops, and stays open."""
+    """The API over a store. The store is flushed when the application stops, and stays open.
+
+    More accounts that were opened lie in a folder beside it.
+    """
     options = options or Options()
-    api = Api(Account(store, world), options.faults)
+    accounts = Accounts(Api(Account(store, world), options.faults), _others(store.path))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        api.deliverer.start()
+        accounts.start()
         yield
-        await api.deliverer.stop()
-        async with api.lock:
-            store.flush()
+        await accounts.stop()
 
-    app = Starlette(routes=control.routes(api, options.about), lifespan=lifespan)
+    app = Starlette(routes=control.routes(accounts, options.about), lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.router.default = api  # whatever path and method: every refusal is one of Stripe's
+    app.router.default = accounts  # whatever path and method: every refusal is one of Stripe's
     return app
 
 
@@ -239,8 +242,14 @@ def _prepared(folder: Path, asked: scenarios.Parameters, api_version: str | None
     with making.open("rb") as whole:
         os.fsync(whole.fileno())
     _forget(path)
+    shutil.rmtree(_others(path), ignore_errors=True)
     making.replace(path)
     return _opened(path)
+
+
+def _others(path: Path) -> Path:
+    """Where the accounts lie that were opened beside the one of a store."""
+    return path.with_name(f"{path.stem}.accounts")
 
 
 def another_business(has: Mapping[str, Any]) -> UsageError:

@@ -25,7 +25,7 @@ NOON = 1_794_744_000
 @pytest.fixture
 def platform(account: Simulator) -> Simulator:
     """A platform in the US with $5,000."""
-    accounts.open_platform(account.world, "US", name="Market")
+    accounts.open_account(account.world, name="Market", currencies=("usd",))
     book(account.world, "charge", "charge", "ch_0", 500_000, "usd")
     return account
 
@@ -441,9 +441,7 @@ def test_a_platform_holds_in_reserve_what_its_accounts_owe(platform: Simulator, 
         client.v1.payouts.create({"amount": 7_000, "currency": "usd"}, {"stripe_account": one.id})
         client.v1.transfers.reversals.create(sent.id, {"amount": 4_000})
     before = kept(platform.world)["available", "usd"]
-    client.v1.accounts.update(
-        platform.world.id_of_account, {"settings": {"payouts": {"schedule": {"interval": "manual"}}}}
-    )
+    client.v1.balance_settings.update({"payments": {"payouts": {"schedule": {"interval": "manual"}}}})
     platform.control("advance", {"days": 1})
     assert kept(platform.world)["available", "usd"] == before - 4_000
     assert [row.amount for row in client.v1.balance.retrieve().connect_reserved] == [4_000]
@@ -540,7 +538,7 @@ def test_connected_accounts_are_there_after_a_restart(tmp_path: Path) -> None:
     store = Store(tmp_path / "state.sqlite")
     store.now = NOON
     world = World(store)
-    accounts.open_platform(world)
+    accounts.open_account(world)
     there = accounts.create_connected(world, "custom")
     book(there, "charge", "charge", "ch_1", 900, "usd", available_on=NOON + DAY)
     store.close()

@@ -82,7 +82,7 @@ def test_on_a_test_clock_time_is_that_of_the_clock(account):
 # ---- connected accounts ----------------------------------------------------------------------------------------
 @pytest.fixture
 def market(till):
-    accounts.open_platform(till.account.world, "US", name="Market")
+    accounts.open_account(till.account.world, name="Market", currencies=("usd",))
     bank = {"object": "bank_account", "country": "US", "account_number": "000123456789"}
     wanted = {"card_payments": {"requested": True}, "transfers": {"requested": True}}
     seller = till.api.accounts.create(

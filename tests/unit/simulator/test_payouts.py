@@ -20,7 +20,7 @@ SUNDAY = 1_794_744_000  # where the empty account's clock stands: noon
 @pytest.fixture
 def funded(account: Simulator) -> Simulator:
     """An account with $1,000, of which $300 are available tomorrow, and $200 in Taiwan."""
-    accounts.open_platform(account.world, "US", currencies=("usd", "twd", "eur"))
+    accounts.open_account(account.world, country="US", currencies=("usd", "twd", "eur"))
     book(account.world, "charge", "charge", "ch_1", 70_000, "usd")
     book(account.world, "charge", "charge", "ch_2", 30_000, "usd", available_on=SUNDAY // DAY * DAY + DAY)
     book(account.world, "charge", "charge", "ch_3", 20_050, "twd")
