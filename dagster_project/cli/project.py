@@ -1,0 +1,46 @@
+"""The project as a whole: the demonstration, the development server, its documentation and benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dagster_project.settings import Settings
+from dagster_project.terminal import say
+
+
+@click.command()
+def demo() -> int:
+    """A Stripe business from nothing to MRR, reconciliation, checks and an outbox."""
+    from dagster_project.demo import run
+
+    return run(Settings.load())
+
+
+@click.command()
+def dev() -> int:
+    """Dagster UI, daemon, receiver and (without a key) simulator; Ctrl-C stops all."""
+    from dagster_project.dev import dev as run
+
+    return run(Settings.load())
+
+
+@click.command()
+def docs() -> int:
+    """dbt's documentation as one page: every table and column, in words."""
+    from dagster_project.orchestration.dbt_project import generate_docs
+
+    page: Path = generate_docs(Settings.load())
+    say(f"Open {page} in a browser.")
+    return 0
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+@click.option("--json", "as_json", is_flag=True, help="For a program to read.")
+def bench(names: tuple[str, ...], as_json: bool) -> int:
+    """The project's benchmarks: figures beside their limits."""
+    from dagster_project.bench import run
+
+    return run(Settings.load(), names, as_json=as_json)
