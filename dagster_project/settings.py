@@ -11,11 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-
+from dagster_project.accounts import Account, percent, read_accounts
 from dagster_project.errors import SettingError, UsageError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +41,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LEDGERLINE_ACCOUNTS",
         None,
-        "Path of a YAML list of accounts: name, key (a reference), connected accounts.",
+        "Path of a YAML list of accounts: name, key (env:NAME or file:PATH), connected accounts.",
     ),
     Setting("LEDGERLINE_DATA_DIR", "data", "Everything that is written lives here."),
     Setting(
@@ -75,23 +73,10 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 @dataclass(frozen=True)
-class Account:
-    """A Stripe account to read: `key` is the secret itself (already resolved), `account_id` is given when the API
-    cannot tell it, `connected` are `acct_…` read through this key with `Stripe-Account`."""
-
-    name: str
-    key: str = field(repr=False)
-    account_id: str | None = None
-    livemode: bool | None = None
-    connected: tuple[str, ...] = ()
-    api_base: str | None = None
-    leave_for_others: int | None = None
-
-
-@dataclass(frozen=True)
 class Settings:
     values: Mapping[str, str | None] = field(repr=False)
     sources: Mapping[str, str]
+    beside: Mapping[str, str] = field(default_factory=dict, repr=False)  # what else `.env` holds: keys of accounts
 
     # ---- reading -------------------------------------------------------------------------------------------
     @classmethod
@@ -122,13 +107,15 @@ class Settings:
                 values[setting.name], sources[setting.name] = from_file[setting.name], ".env"
             else:
                 values[setting.name], sources[setting.name] = setting.default, "default"
-        settings = cls(values, sources)
+        beside = {name: value for name, value in from_file.items() if name not in _BY_NAME}
+        settings = cls(values, sources, beside)
         settings._validate()
         return settings
 
     def replaced(self, **changes: str | None) -> Settings:
         """A copy with some values changed, e.g. `replaced(STRIPE_API_BASE=url)`."""
-        return Settings({**self.values, **changes}, {**self.sources, **{name: "given" for name in changes}})
+        sources = {**self.sources, **dict.fromkeys(changes, "given")}
+        return Settings({**self.values, **changes}, sources, self.beside)
 
     def environment(self) -> dict[str, str]:
         """The values that differ from the defaults, to hand to a child process."""
@@ -184,7 +171,7 @@ class Settings:
     @property
     def leave_for_others(self) -> int:
         """Percent of Stripe's rate limits that is left to others; an account may state its own."""
-        return _percent("LEDGERLINE_LEAVE_FOR_OTHERS", self.values["LEDGERLINE_LEAVE_FOR_OTHERS"])
+        return percent("LEDGERLINE_LEAVE_FOR_OTHERS", self.values["LEDGERLINE_LEAVE_FOR_OTHERS"])
 
     def port(self, name: str) -> int:
         return int(self.values[name] or "0")
@@ -193,7 +180,7 @@ class Settings:
         """The accounts to read. With the simulator: its one account, whose key is no secret."""
         path = self.values["LEDGERLINE_ACCOUNTS"]
         if path:
-            return read_accounts(Path(path).expanduser(), os.environ)
+            return read_accounts(Path(path).expanduser(), {**self.beside, **os.environ})
         if self.values["STRIPE_API_KEY"]:
             return [Account("stripe", self.values["STRIPE_API_KEY"])]
         return [Account("simulator", "sk_simulator")]
@@ -257,65 +244,6 @@ def read_dotenv(path: Path) -> dict[str, str]:
     return values
 
 
-_ACCOUNT_KEYS = {"name", "key", "account_id", "livemode", "connected", "api_base", "leave_for_others"}
-
-
-def read_accounts(path: Path, environ: Mapping[str, str]) -> list[Account]:
-    """The YAML list that LEDGERLINE_ACCOUNTS names: `name`, `key` (`env:NAME` or `file:path`, never the key itself),
-    and optionally `account_id` and `livemode` (where the API cannot tell them), `connected`, `api_base`,
-    `leave_for_others` (percent)."""
-    step = (
-        "Write a list of {name, key: env:NAME | file:PATH, account_id?, livemode?, connected?, api_base?, "
-        "leave_for_others?}."
-    )
-    try:
-        rows: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} cannot be read ({error.strerror}).", step) from error
-    except yaml.YAMLError as error:
-        raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} is no YAML ({str(error).splitlines()[0]}).", step) from error
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} is no list of accounts.", step)
-    accounts = []
-    for number, row in enumerate(rows, 1):
-        where = f"LEDGERLINE_ACCOUNTS: {path}, account {number}"
-        if unknown := sorted(set(row) - _ACCOUNT_KEYS):
-            raise SettingError(f"{where}: unknown key {', '.join(map(str, unknown))}.", step)
-        if not isinstance(row.get("name"), str) or not isinstance(row.get("key"), str):
-            raise SettingError(f"{where}: `name` and `key` are required.", step)
-        accounts.append(
-            Account(
-                name=row["name"],
-                key=_secret(where, row["key"], path.parent, environ),
-                account_id=row.get("account_id"),
-                livemode=row.get("livemode"),
-                connected=tuple(row.get("connected") or ()),
-                api_base=row.get("api_base"),
-                leave_for_others=(
-                    None
-                    if row.get("leave_for_others") is None
-                    else _percent(f"{where}: leave_for_others", row["leave_for_others"])
-                ),
-            )
-        )
-    if len({account.name for account in accounts}) < len(accounts):
-        raise SettingError(f"LEDGERLINE_ACCOUNTS: {path} names an account twice.", "Give each account its own name.")
-    return accounts
-
-
-def _secret(where: str, reference: str, folder: Path, environ: Mapping[str, str]) -> str:
-    kind, _, name = reference.partition(":")
-    if kind == "env" and environ.get(name):
-        return environ[name]
-    if kind == "file" and name:
-        file = folder / name
-        if file.is_file() and file.read_text(encoding="utf-8").strip():
-            return file.read_text(encoding="utf-8").strip()
-    if kind not in ("env", "file"):
-        raise SettingError(f"{where}: the key must be a reference.", "Write key: env:NAME or key: file:PATH.")
-    raise SettingError(f"{where}: {reference} is empty or missing.", "Set the variable or write the file.")
-
-
 def mask(setting: Setting, value: str | None) -> str:
     """The value as it may be shown: of a secret only its kind (`sk_live_`) and its last four characters."""
     if value is None:
@@ -326,12 +254,6 @@ def mask(setting: Setting, value: str | None) -> str:
         return re.sub(r"//[^@/]*@", "//…@", value)
     prefix = re.match(r"[a-z]+_(?:live_|test_)?|xox[a-z]-", value)
     return f"{prefix.group(0) if prefix else ''}…{value[-4:] if len(value) >= 16 else ''}"
-
-
-def _percent(name: str, value: Any) -> int:
-    if not re.fullmatch(r"\d{1,2}", str(value)) or int(value) > 90:
-        raise SettingError(f"{name}: {value!r} is no percentage from 0 to 90.", "Use a whole number such as 5.")
-    return int(value)
 
 
 def _unix_time(name: str, text: str) -> int:

@@ -79,45 +79,6 @@ def test_secrets_are_masked_wherever_settings_are_shown(tmp_path: Path) -> None:
     assert "sk_live_…WXYZ" in str(settings.table())
 
 
-def accounts(tmp_path: Path, text: str) -> Settings:
-    (tmp_path / "accounts.yaml").write_text(text)
-    return load(tmp_path, {"LEDGERLINE_ACCOUNTS": str(tmp_path / "accounts.yaml")})
-
-
-def test_accounts_take_their_keys_from_files_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "key").write_text("rk_live_one\n")
-    monkeypatch.setenv("KEY_TWO", "rk_live_two")
-    rows = accounts(
-        tmp_path,
-        "- {name: one, key: 'file:key'}\n- {name: two, key: 'env:KEY_TWO', account_id: acct_2, livemode: false}\n",
-    ).accounts()
-    assert [(a.name, a.key, a.account_id, a.livemode) for a in rows] == [
-        ("one", "rk_live_one", None, None),
-        ("two", "rk_live_two", "acct_2", False),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("- {name: [", "no YAML"),
-        ("name: one", "no list"),
-        ("- {name: one, key: sk_live_plain}", "must be a reference"),
-        ("- {name: one, key: 'env:NOWHERE_SET'}", "env:NOWHERE_SET is empty or missing"),
-        ("- {name: one, key: 'env:X', colour: red}", "unknown key colour"),
-        (
-            "- {name: one, key: 'file:accounts.yaml', leave_for_others: lots}",
-            "leave_for_others: 'lots' is no percentage",
-        ),
-        ("- {name: one}", "`name` and `key` are required"),
-    ],
-)
-def test_a_malformed_accounts_file_is_refused_without_showing_a_key(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(SettingError, match=says) as error:
-        accounts(tmp_path, text).accounts()
-    assert "sk_live_plain" not in str(error.value)
-
-
 def test_every_setting_is_named_in_the_readme_and_in_env_example() -> None:
     root = Path(__file__).parents[2]
     readme, example = (root / "README.md").read_text(), (root / ".env.example").read_text()
