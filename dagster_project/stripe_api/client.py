@@ -1,6 +1,7 @@
 """GET requests to Stripe at the pinned version, with what the official SDK leaves to the caller: pace, 429, backoff.
 
-Pages never become SDK objects: `msgspec` cuts a page into its objects and keeps Stripe's own bytes.
+Nothing is changed at Stripe, so every request may be made again. What may pass is tried again, what does not is refused
+in words; and nothing that is incomplete or not Stripe's is ever taken for an answer.
 """
 
 from __future__ import annotations
@@ -8,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import cache
+from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,40 +25,26 @@ from dagster_project.errors import (
     SettingError,
     StripeAnswerError,
     StripeAuthError,
+    StripeError,
     StripePermissionError,
     StripeUnreachable,
 )
 from dagster_project.settings import Account, Settings
-from dagster_project.stripe_api.catalog import API_VERSION, CATALOGUE, StripeObject
+from dagster_project.stripe_api.catalog import API_VERSION, StripeObject
+from dagster_project.stripe_api.clock import StripeClock
 from dagster_project.stripe_api.governor import Governor, endpoint_of
+from dagster_project.stripe_api.pages import Nested, Page, Unusable, Walk, head, read_object, read_page, where
 
-_TRIES = 6
-_TRIES_429 = 40
 _TIMEOUT = aiohttp.ClientTimeout(total=80, connect=20)
-
-
-class Nested(msgspec.Struct):
-    """The head of an embedded list."""
-
-    has_more: bool = False
-    url: str = ""
-
-
-class _Envelope(msgspec.Struct):
-    object: str
-    data: list[msgspec.Raw]
-    has_more: bool
-
-
-class _Error(msgspec.Struct):
-    message: str | None = None
-    code: str | None = None
-    param: str | None = None
-    type: str | None = None
-
-
-class _Refusal(msgspec.Struct):
-    error: _Error
+_KINDS: Mapping[str, int] = {  # of trouble that may pass, and how often it may happen to one request
+    "failed": 12,  # 5xx, or a connection or body that broke off: some 40 s of patience
+    "silent": 4,  # no answer within the time limit
+    "nobody": 12,  # no connection
+    "stranger": 4,  # a whole answer that is not Stripe's
+    "limited": 40,  # 429: some four minutes
+}
+_TRIES_FIRST = 3  # where nobody has ever answered
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -70,28 +56,23 @@ class Answer:
     request_id: str
 
 
-@dataclass(frozen=True)
-class Page:
-    lines: list[bytes]
-    heads: list[Any]
-    has_more: bool
-    asked_at: datetime
-    request: dict[str, Any]
+class _Again(Exception):
+    """A try that may be made again. `error` is what it becomes when it does not pass."""
+
+    def __init__(self, kind: str, error: StripeError) -> None:
+        self.kind, self.error = kind, error
 
 
-@cache
-def _head(name: str) -> msgspec.json.Decoder[Any]:
-    """Decodes only what paging needs: id, created and the heads of embedded lists that may go on."""
-    row = CATALOGUE[name]
-    fields: list[Any] = [("id", str | None, None), (row.created_field, int | None, None), ("deleted", bool, False)]
-    for child in CATALOGUE.values():
-        if child.parent == row.name and child.parent_field:
-            fields.append((child.parent_field, Nested | None, None))
-    return msgspec.json.Decoder(msgspec.defstruct(f"Head_{row.name}", fields))
+class _Error(msgspec.Struct):
+    message: str | None = None
 
 
-_envelope = msgspec.json.Decoder(_Envelope)
+class _Refusal(msgspec.Struct):
+    error: _Error
+
+
 _refusal = msgspec.json.Decoder(_Refusal)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def connect(
@@ -115,10 +96,7 @@ def connect(
 
 
 class StripeClient:
-    """One account (or one connected account of it); use as an async context manager. Counts in `governor.requests`.
-
-    `clock` is Stripe's time as its answers tell it: the newest `Date` header so far. It never runs backwards.
-    """
+    """One account (or one connected account of it); use as an async context manager. Counts in `governor.requests`."""
 
     def __init__(
         self,
@@ -132,20 +110,27 @@ class StripeClient:
         proxy: str | None = None,
     ) -> None:
         self.account, self.api_base, self.governor = account, api_base.rstrip("/"), governor
-        self._headers = {"Authorization": f"Bearer {account.key}", "Stripe-Version": API_VERSION}
+        self._headers = {
+            "Authorization": f"Bearer {account.key}", "Stripe-Version": API_VERSION, "Accept-Encoding": "gzip",
+        }  # fmt: skip
         if connected:
             self._headers["Stripe-Account"] = connected
-        self.clock: datetime = clock or datetime.now(UTC)
-        self._told = clock is not None
+        self._clock = StripeClock(clock)
         self._ca_file, self._proxy = ca_file, proxy
         self._session: aiohttp.ClientSession | None = None
+        self._answered = False
 
     async def __aenter__(self) -> StripeClient:
         url = urlsplit(self.api_base)
-        secure = url.scheme == "https"
         self._session = aiohttp.ClientSession(
             headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=0, ssl=_trust(self._ca_file) if secure else True),
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the governor's room is the limit
+                ssl=_trust(self._ca_file) if url.scheme == "https" else True,
+                keepalive_timeout=60,
+                ttl_dns_cache=300,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_TIMEOUT,
             proxy=_proxy_for(url.scheme, url.hostname or "", self._proxy),
         )
@@ -157,165 +142,149 @@ class StripeClient:
         if self._session:
             await self._session.close()
 
-    async def page(self, row: StripeObject, path: str, params: Mapping[str, Any], *, again: int = 2) -> Page:
-        """One list page of objects of `row`.
+    @property
+    def clock(self) -> datetime:
+        """Stripe's time, as its answers tell it."""
+        return self._clock.now
 
-        Raises StripeAnswerError for an answer that is no list, an object without id, or `has_more` with no data.
-        """
-        query: list[tuple[str, str]] = [
+    async def page(self, row: StripeObject, path: str, params: Mapping[str, Any]) -> Page:
+        """One list page of objects of `row`. Raises what `get` raises; an answer that is no list, an object without id,
+        and `has_more` with no data are a StripeAnswerError."""
+        query = [
             ("limit", "100"),
-            *_flat(params),
-            *(("expand[]", f"data.{e}") for e in row.expand),
+            *((name, str(value)) for name, value in params.items() if value is not None),
+            *(("expand[]", f"data.{name}") for name in row.expand),
         ]
-        answer = await self.get(path, query)
-        try:
-            envelope = _envelope.decode(answer.body)
-            heads = [self.head(row, item) for item in envelope.data]
-        except msgspec.MsgspecError as error:
-            raise StripeAnswerError(
-                f"{row.name}: {path} did not answer with a list ({error}).",
-                "Check STRIPE_API_BASE.", request_id=answer.request_id,
-            ) from error  # fmt: skip
-        if envelope.has_more and not heads:
-            if again:
-                return await self.page(row, path, params, again=again - 1)
-            raise StripeAnswerError(
-                f"{row.name}: {path} says that there is more and sends nothing.", "Run again; nothing was skipped.",
-                request_id=answer.request_id,
-            )  # fmt: skip
+        (lines, heads, more), answer = await self._ask(row.name, path, query, lambda body: read_page(row, body))
         request = {"path": path, "params": dict(query), "request_id": answer.request_id, "rows": len(heads)}
-        lines = [msgspec.json.format(bytes(item), indent=-1) for item in envelope.data]
-        return Page(lines, heads, envelope.has_more, answer.asked_at, request)
+        return Page(lines, heads, more, answer.asked_at, request)
 
     def head(self, row: StripeObject, line: bytes | msgspec.Raw) -> Any:
-        """`id`, `created`, `deleted` and the embedded lists of an object; raises msgspec.MsgspecError for no object."""
-        try:
-            return _head(row.name).decode(line)
-        except msgspec.ValidationError:
-            # A field where a list is expected holds something else, as servers of older versions may send.
-            plain: dict[str, Any] = msgspec.json.decode(line, type=dict)
-            type_ = _head(row.name).type
-            usable = {
-                name: plain[name]
-                for name in type_.__struct_fields__
-                if name in plain and (isinstance(plain[name], dict) or name in ("id", "deleted", row.created_field))
-            }
-            return msgspec.convert(usable, type_)
+        """`id`, `created`, `deleted` and the embedded lists of an object; raises msgspec.DecodeError for no object."""
+        return head(row, line)
 
     async def one(self, row: StripeObject, path: str) -> tuple[bytes | None, Answer | None]:
         """An object by its path, compact; (None, None) when Stripe says that it does not exist."""
+        query = [("expand[]", name) for name in row.expand]
         try:
-            answer = await self.get(path, [("expand[]", name) for name in row.expand])
+            return await self._ask(row.name, path, query, lambda body: read_object(row, body))
         except StripeAnswerError as error:
             if error.status == 404:
                 return None, None
             raise
-        return msgspec.json.format(answer.body, indent=-1), answer
 
     async def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Answer:
-        """The body of a GET that Stripe answered with 200 and JSON.
+        """The body of a GET that Stripe answered with 200 and a JSON object.
 
-        Raises StripeAuthError (401), StripePermissionError (403), StripeAnswerError (other refusals, no JSON) and
-        StripeUnreachable; retries what is safe.
+        Raises StripeAuthError (401), StripePermissionError (403), StripeAnswerError (another refusal, or trouble that
+        does not pass) and StripeUnreachable (nobody answers, or not as Stripe does).
         """
+        _, answer = await self._ask("", path, query, _object.decode)
+        return answer
+
+    async def _ask(
+        self, name: str, path: str, query: Sequence[tuple[str, str]], read: Callable[[bytes], _T]
+    ) -> tuple[_T, Answer]:
+        """What `read` makes of the body, after as many tries as the kind of trouble is worth."""
+        tries = Counter[str]()
+        while True:
+            try:
+                return await self._try(name, path, query, read)
+            except _Again as again:
+                tries[again.kind] += 1
+                most = _KINDS[again.kind]
+                if again.kind == "nobody" and not self._answered:
+                    most = _TRIES_FIRST
+                if tries[again.kind] >= most:
+                    raise again.error from again.__cause__
+                await asyncio.sleep(_pause(tries[again.kind]))
+
+    async def _try(
+        self, name: str, path: str, query: Sequence[tuple[str, str]], read: Callable[[bytes], _T]
+    ) -> tuple[_T, Answer]:
         if self._session is None:
             raise RuntimeError("use the client as an async context manager")
-        endpoint = endpoint_of(path)
-        tries = refused = 0
-        while True:
-            async with self.governor.turn(endpoint) as turn:
-                asked = self.clock
-                try:
-                    async with self._session.get(f"{self.api_base}{path}", params=query) as answer:
-                        body = await answer.read()
-                        status, headers = answer.status, answer.headers
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    tries += 1
-                    no_way = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-                    if tries >= _TRIES and not no_way:
-                        raise StripeAnswerError(
-                            f"{path} did not answer completely in {tries} tries ({type(error).__name__}).",
-                            "Run again later.",
-                        ) from error
-                    if no_way and tries >= 3:
-                        raise StripeUnreachable(
-                            f"{self.api_base} does not answer ({type(error).__name__} on {path}).",
-                            "Check STRIPE_API_BASE, the network, HTTPS_PROXY and SSL_CERT_FILE.",
-                        ) from error
-                    status = 0
-            if not status:
-                await asyncio.sleep(_pause(tries))
-                continue
-            self._tell_time(headers.get("Date"))
-            request_id = headers.get("Request-Id", "")
-            if status == 200:
-                if body[:1] in (b"{", b" ", b"\n") and _is_json(body):
-                    return Answer(body, asked, request_id)
-                if body.lstrip()[:1] == b"<":
-                    raise StripeUnreachable(
-                        f"{self.api_base} answers with a web page, not as Stripe does ({path}).",
-                        "Check STRIPE_API_BASE and the proxy.", status=status, request_id=request_id,
-                    )  # fmt: skip
-                tries += 1
-                if tries >= 3:
-                    raise StripeAnswerError(
-                        f"{path} answered with something that is no JSON or is cut short.",
-                        "Check that STRIPE_API_BASE leads to Stripe; otherwise run again.", request_id=request_id,
-                    )  # fmt: skip
-            elif status == 429:
-                refused += 1
-                self.governor.refused(turn, headers.get("Stripe-Rate-Limited-Reason", ""))
-                if refused >= _TRIES_429:
-                    raise StripeAnswerError(
-                        f"{path} was refused {refused} times for its rate (429).", "Run again at a quieter hour.",
-                        status=429, request_id=request_id,
-                    )  # fmt: skip
-                tries = 0
-                await asyncio.sleep(_pause(min(refused, 4)) / 2)
-                continue
-            elif status in (409, 424) or status >= 500:
-                tries += 1
-                if tries >= _TRIES:
-                    raise StripeAnswerError(
-                        f"{path} failed {tries} times (HTTP {status}{_reason(body)}).", "Run again later.",
-                        status=status, request_id=request_id,
-                    )  # fmt: skip
-            else:
-                raise self._refusal(path, status, body, request_id)
-            await asyncio.sleep(_pause(tries))
+        request_id = ""
+        async with self.governor.turn(endpoint_of(path)) as turn:
+            asked = self._clock.now
+            try:
+                async with self._session.get(f"{self.api_base}{path}", params=query, allow_redirects=False) as answer:
+                    status, headers = answer.status, answer.headers
+                    request_id = headers.get("Request-Id", "")
+                    body = await answer.read()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise self._broken(error, where(name, path, dict(query)), request_id) from error
+        if status == 200:
+            try:
+                made = read(body)
+            except (Unusable, msgspec.DecodeError) as error:
+                raise self._unreadable(error, body, where(name, path, dict(query)), request_id) from error
+            self._answered = True
+            self._clock.tell(headers.get("Date"))
+            return made, Answer(body, asked, request_id)
+        if status == 429:
+            self.governor.refused(turn, headers.get("Stripe-Rate-Limited-Reason", ""))
+        raise self._refused(status, headers, body, where(name, path, dict(query)), request_id)
 
-    def _refusal(self, path: str, status: int, body: bytes, request_id: str) -> Exception:
-        name = self.account.name
-        if status == 401:
-            return StripeAuthError(
-                f"The key of account {name!r} is not accepted.", "Set a valid key; `ledgerline doctor` checks it.",
-                status=status, request_id=request_id,
-            )  # fmt: skip
-        if status == 403:
-            return StripePermissionError(
-                f"The key of account {name!r} may not read {path}{_reason(body)}.", "Give it read permission there.",
-                status=status, request_id=request_id,
-            )  # fmt: skip
-        if _stripes_error(body) is None:
-            # Without its status: a 404 of something in between must not look like a deleted object.
-            return StripeAnswerError(
-                f"{self.api_base} answers, but not as Stripe does (HTTP {status} on {path}).", "Check STRIPE_API_BASE.",
-                request_id=request_id,
-            )  # fmt: skip
-        return StripeAnswerError(
-            f"{path} was refused (HTTP {status}{_reason(body)}).",
-            "See Stripe's message.",
-            status=status,
-            request_id=request_id,
+    # ---- what went wrong -----------------------------------------------------------------------------------
+    def _broken(self, error: Exception, what: str, request_id: str) -> _Again:
+        how = type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            step = "Check STRIPE_API_BASE, the network, HTTPS_PROXY and SSL_CERT_FILE."
+            return _Again("nobody", StripeUnreachable(f"{self.api_base} does not answer ({how}; {what}).", step))
+        kind = "silent" if isinstance(error, TimeoutError) else "failed"
+        text = f"{what} did not answer completely in {_KINDS[kind]} tries ({how})."
+        return _Again(kind, StripeAnswerError(text, "Run again later.", request_id=request_id))
+
+    def _unreadable(self, error: Exception, body: bytes, what: str, request_id: str) -> _Again:
+        start = body.lstrip()[:1]
+        step = "Check that STRIPE_API_BASE leads to Stripe; otherwise run again. Nothing was skipped."
+        if isinstance(error, Unusable | msgspec.ValidationError):
+            return _Again("stranger", StripeAnswerError(f"{what}: the answer {error}.", step, request_id=request_id))
+        if start in (b"{", b""):
+            text = f"{what}: the answer was cut short in {_KINDS['failed']} tries."
+            return _Again("failed", StripeAnswerError(text, step, request_id=request_id))
+        kind = "a web page" if start == b"<" else "no JSON"
+        text = f"{self.api_base} answers with {kind}, not as Stripe does ({what})."
+        return _Again(
+            "stranger", StripeUnreachable(text, "Check STRIPE_API_BASE and the proxy.", request_id=request_id)
         )
 
-    def _tell_time(self, date: str | None) -> None:
-        if date:
-            try:
-                self.clock = max(self.clock, parsedate_to_datetime(date)) if self._told else parsedate_to_datetime(date)
-                self._told = True
-            except ValueError:
-                return
+    def _refused(
+        self, status: int, headers: Mapping[str, str], body: bytes, what: str, request_id: str
+    ) -> _Again | StripeError:
+        """Rules: https://docs.stripe.com/error-low-level; `Stripe-Should-Retry` is what the official clients follow."""
+        found = _message(body)
+        if found is not None:
+            self._clock.tell(headers.get("Date"))
+        reason = f"HTTP {status}: {found}" if found else f"HTTP {status}"
+        who, wish = self.account.name, headers.get("Stripe-Should-Retry")
+        told: dict[str, Any] = {"status": status, "request_id": request_id}
+        if status == 429:
+            text = f"{what} was refused {_KINDS['limited']} times for its rate ({reason})."
+            return _Again("limited", StripeAnswerError(text, "Run again at a quieter hour.", **told))
+        if found is None and status < 500:
+            # Without its status: a 404 of something in between must not look like a deleted object.
+            text = f"{self.api_base} answers, but not as Stripe does ({reason}; {what})."
+            return _Again("stranger", StripeAnswerError(text, "Check STRIPE_API_BASE.", request_id=request_id))
+        if wish == "true" or (wish != "false" and (status in (409, 424) or status >= 500)):
+            text = f"{what} failed {_KINDS['failed']} times ({reason})."
+            return _Again("failed", StripeAnswerError(text, "Run again later.", **told))
+        if status == 401:
+            step = "Set a valid key; `ledgerline doctor` checks it."
+            return StripeAuthError(f"The key of account {who!r} is not accepted.", step, **told)
+        if status == 403:
+            text = f"The key of account {who!r} may not read {what} ({reason})."
+            return StripePermissionError(text, "Give it read permission there.", **told)
+        return StripeAnswerError(f"{what} was refused ({reason}).", "See Stripe's message.", **told)
+
+
+def _message(body: bytes) -> str | None:
+    """What Stripe says in an error; '' where it says nothing, None where the body is not Stripe's."""
+    try:
+        return _refusal.decode(body).error.message or ""
+    except msgspec.DecodeError:
+        return None
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:
@@ -333,30 +302,9 @@ def _proxy_for(scheme: str, host: str, given: str | None) -> str | None:
     return (given if scheme == "https" else None) or getproxies().get(scheme)
 
 
-def _flat(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in params.items() if value is not None]
-
-
 def _pause(tries: int) -> float:
-    """Exponential with full jitter, at most 16 s."""
-    return float(min(16.0, 0.5 * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))  # noqa: S311
+    """Seconds: exponential with jitter, at most 8."""
+    return float(min(8.0, 0.25 * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
-def _is_json(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.MsgspecError:
-        return False
-    return True
-
-
-def _stripes_error(body: bytes) -> _Error | None:
-    try:
-        return _refusal.decode(body).error
-    except msgspec.MsgspecError:
-        return None
-
-
-def _reason(body: bytes) -> str:
-    error = _stripes_error(body)
-    return f": {error.message}" if error and error.message else ""
+__all__ = ["Answer", "Nested", "Page", "StripeClient", "Walk", "connect"]

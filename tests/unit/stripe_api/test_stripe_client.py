@@ -69,7 +69,7 @@ def test_a_failure_that_does_not_pass_is_an_error_after_some_tries(stripe: FakeS
     stripe.hook = first(100, lambda: refusal(500, "broken"))
     with pytest.raises(StripeAnswerError, match="HTTP 500: broken"):
         ask(stripe)
-    assert 3 <= stripe.requests["/v1/charges"] <= 10
+    assert stripe.requests["/v1/charges"] == 12
 
 
 def test_a_body_that_is_cut_short_is_read_again(stripe: FakeStripe) -> None:
@@ -115,7 +115,7 @@ def test_a_web_page_is_not_stripe(stripe: FakeStripe) -> None:
 
 def test_json_that_is_no_list_is_an_error(stripe: FakeStripe) -> None:
     stripe.hook = lambda request: reply({"hello": "world"})
-    with pytest.raises(StripeAnswerError, match="did not answer with a list"):
+    with pytest.raises(StripeAnswerError, match="charges .*the answer is no list .*request req_"):
         ask(stripe)
 
 
