@@ -39,8 +39,13 @@ def docs() -> int:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]…")
 @click.option("--json", "as_json", is_flag=True, help="For a program to read.")
-def bench(names: tuple[str, ...], as_json: bool) -> int:
-    """The project's benchmarks: figures beside their limits."""
+@click.option("--only", help="Of extract: some of backfill,incremental,faults,peers.")
+@click.option("--scale", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Of extract: part of its size.")
+@click.option("--peer-python", help="Of extract: an interpreter that has dlt, when this one has not.")
+def bench(names: tuple[str, ...], as_json: bool, only: str | None, scale: float, peer_python: str | None) -> int:
+    """The project's benchmarks, demo, refresh, dev, simulator and extract: figures beside their limits."""
     from dagster_project.bench import run
+    from dagster_project.bench.extract import Options
 
-    return run(Settings.load(), names, as_json=as_json)
+    parts = tuple(filter(None, (only or "").split(",")))
+    return run(names, Options(parts, scale, peer_python), as_json=as_json)

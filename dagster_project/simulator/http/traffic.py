@@ -25,9 +25,11 @@ class Traffic:
     in_flight: int = 0
     most_in_flight: int = 0
     reads: int = 0
+    spans: dict[str, list[float]] = field(default_factory=dict)  # per endpoint the times of its first and last request
 
     def arrives(self, endpoint: str) -> None:
         self.requests[endpoint] += 1
+        self.spans.setdefault(endpoint, [time.time(), 0.0])[1] = time.time()
         self.reads += endpoint.startswith("GET ")
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -60,6 +62,7 @@ class Traffic:
             "statuses": dict(sorted(self.statuses.items())),
             "limited": dict(sorted(self.limited.items())),
             "reads": self.reads,
+            "spans": dict(sorted(self.spans.items())),
             "bytes_received": self.bytes_received,
             "bytes_sent": self.bytes_sent,
             "in_flight": self.in_flight,
