@@ -14,6 +14,7 @@ import dagster as dg
 from dagster_project.errors import UsageError, WarehouseError
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
+from dagster_project.progress import Lines
 from dagster_project.settings import Settings
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
 
@@ -24,6 +25,7 @@ READABLE = "readable"
 UNIQUE_KEY = "unique_key"
 OWNERS = ["team:data"]
 PREVIEW_ROWS = 5
+LOG_EVERY = 15.0  # seconds
 
 
 class ExtractConfig(dg.Config):
@@ -240,17 +242,8 @@ def _unix(text: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-class RunLog:
-    """Progress as lines in the run's log; a line per object, since every line is an event that is stored."""
+class RunLog(Lines):
+    """Progress as lines in the run's log: seldom, since every line is an event that is stored."""
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
-        self._log = log
-
-    def start(self, name: str, total: int | None) -> None:
-        pass
-
-    def advance(self, name: str, n: int) -> None:
-        pass
-
-    def done(self, name: str, message: str) -> None:
-        self._log.info(f"{name}: {message}")
+        super().__init__(log.info, every=LOG_EVERY)

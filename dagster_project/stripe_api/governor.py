@@ -120,7 +120,7 @@ class Governor:
         return cls(paced=not settings.uses_simulator, leave=percent / 100)
 
     def __post_init__(self) -> None:
-        self._rate, self._room = _Rate(self._limit * (1 - self.leave)), _Room(IN_FLIGHT)
+        self._rate, self._room = _Rate(self.limit * (1 - self.leave)), _Room(IN_FLIGHT)
         self._lanes: dict[str, _Lane] = {}
         self._queue: dict[str, _Lane] = {}  # lanes where someone waits, the longest unserved first
         self._turns = 0
@@ -128,7 +128,8 @@ class Governor:
         self._recent: deque[tuple[float, str]] = deque()
 
     @property
-    def _limit(self) -> float:
+    def limit(self) -> float:
+        """Stripe's, in requests per second."""
         return LIVE if self.livemode else SANDBOX
 
     def turn(self, endpoint: str) -> Turn:
@@ -161,13 +162,13 @@ class Governor:
         seconds = max(1.0, min(_RECENT, now - recent[0][0]))
         each = Counter(name for _, name in recent)
         return Share(
-            len(recent) / seconds / self._limit,
-            {name: number / seconds / min(ENDPOINT, self._limit) for name, number in each.items()},
+            len(recent) / seconds / self.limit,
+            {name: number / seconds / min(ENDPOINT, self.limit) for name, number in each.items()},
         )
 
     def lane(self, endpoint: str) -> _Lane:
         if endpoint not in self._lanes:
-            self._lanes[endpoint] = _Lane(endpoint, min(ENDPOINT, self._limit) * (1 - self.leave))
+            self._lanes[endpoint] = _Lane(endpoint, min(ENDPOINT, self.limit) * (1 - self.leave))
         return self._lanes[endpoint]
 
     # ---- whose turn it is ------------------------------------------------------------------------------------
