@@ -111,7 +111,7 @@ def extract(
 def _sync(
     context: dg.AssetExecutionContext, config: ExtractConfig, ledgerline: Pipeline, selected: list[str]
 ) -> "SyncReport":
-    from dagster_project.receiver.inbox import mark_loaded, pending
+    from dagster_project.receiver.inbox import bodies, mark_loaded, pending
     from dagster_project.stripe_api.sync import sync
     from dagster_project.stripe_api.target import reachable
 
@@ -126,6 +126,7 @@ def _sync(
                 objects=None if len(selected) == len(CATALOGUE) else selected,
                 mode="full" if config.mode == "full" else "incremental",
                 created=config.created(),
+                announced=bodies(engine, announced),
                 progress=ledgerline.progress or RunLog(context.log),
             )
         # Also when an object could not be read: its own cursor stayed, so the next refresh asks for it again.

@@ -55,6 +55,17 @@ def pending(engine: Engine) -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in rows]
 
 
+def bodies(engine: Engine, ids: Sequence[int]) -> list[tuple[str | None, bytes]]:
+    """The events as Stripe signed them, each with the account that it came for where that is known."""
+    found: list[tuple[str | None, bytes]] = []
+    with engine.connect() as connection:
+        for start in range(0, len(ids), 500):
+            chosen = inbox.c.id.in_(ids[start : start + 500])
+            rows = connection.execute(select(inbox.c.account, inbox.c.body).where(chosen).order_by(inbox.c.id))
+            found += [(account, bytes(body)) for account, body in rows]
+    return found
+
+
 def mark_loaded(engine: Engine, ids: Sequence[int]) -> None:
     """A refresh has read what these announced."""
     with exclusive(engine) as connection:

@@ -1,4 +1,4 @@
-"""The change feed: what the events of one poll say must be read again.
+"""The change feed: what the events of one poll, or of webhooks, say must be read again.
 
 An event's payload is in whatever API version the account had, so it only says *which* object changed.
 """
@@ -6,10 +6,14 @@ An event's payload is in whatever API version the account had, so it only says *
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import msgspec
 
-from dagster_project.stripe_api.catalog import CATALOGUE
+from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
+from dagster_project.stripe_api.client import Page
+from dagster_project.stripe_api.sink import Sink
 
 OVERLAP = 300  # seconds; events may become listable late
 
@@ -30,6 +34,7 @@ class Event(msgspec.Struct):
     type: str
     created: int
     data: _Data
+    livemode: bool = False
 
 
 _event = msgspec.json.Decoder(Event)
@@ -43,9 +48,12 @@ def read(line: bytes) -> Event:
     return _event.decode(line)
 
 
-def dirty(events: Iterable[Event]) -> Dirty:
-    """Object name -> id -> `created` where the event tells it. Unknown types mark nothing; they are kept as events."""
-    marked: Dirty = {}
+def dirty(events: Iterable[Event], marked: Dirty | None = None) -> Dirty:
+    """Object name -> id -> `created` where the event tells it, added to `marked`.
+
+    Unknown types mark nothing; they are kept as events.
+    """
+    marked = {} if marked is None else marked
     for event in events:
         head = _object.decode(event.data.object)
         for row in CATALOGUE.values():
@@ -53,7 +61,10 @@ def dirty(events: Iterable[Event]) -> Dirty:
                 continue
             # An `invoice.upcoming` event shows a preview; its id names nothing that could be read.
             if head.id and row.strategy != "children" and not head.id.startswith("upcoming_"):
-                marked.setdefault(row.name, {})[head.id] = head.created if head.created is not None else head.date
+                # What is deleted is in no list any more, so that its time is of no use.
+                gone = row.tombstone and event.type.endswith(".deleted")
+                made = head.created if head.created is not None else head.date
+                marked.setdefault(row.name, {})[head.id] = None if gone else made
             if row.marks:
                 values = _fields.decode(event.data.object)
                 for field, target in row.marks.items():
@@ -71,3 +82,50 @@ def _reference(value: msgspec.Raw | None) -> str | None:
     if isinstance(found, dict):
         found = found.get("id")
     return found if isinstance(found, str) else None
+
+
+@dataclass
+class News:
+    """Takes events for a sink: only those that were never `seen` are landed and mark objects.
+
+    `marks` are of all, `lately` of those created since `late`. `marking` False is for a first reading, which reads
+    every object anyway.
+    """
+
+    sink: Sink
+    seen: set[str]
+    late: int
+    marking: bool
+    marks: Dirty = field(default_factory=dict)
+    lately: Dirty = field(default_factory=dict)
+
+    @property
+    def row(self) -> StripeObject:
+        return self.sink.row
+
+    def take(self, page: Page, source: str = "event") -> None:
+        new = [at for at, head in enumerate(page.heads) if head.id not in self.seen]
+        lines = [page.lines[at] for at in new]
+        self.mark(lines)
+        self.sink.take(replace(page, lines=lines, heads=[page.heads[at] for at in new]), source)
+
+    async def room(self) -> None:
+        """Events have no embedded lists."""
+
+    def mark(self, lines: Iterable[bytes]) -> None:
+        """Remember what events announce, landed by this run or one before."""
+        for event in map(read, lines):
+            self.seen.add(event.id)
+            if self.marking:
+                dirty([event], self.marks)
+            if event.created >= self.late:
+                dirty([event], self.lately)
+
+    def brought(self, bodies: Iterable[bytes], livemode: bool, now: datetime) -> None:
+        """Events that webhooks brought; those of the other mode are left alone."""
+        for body in bodies:
+            event = read(body)
+            if event.id not in self.seen and event.livemode == livemode:
+                line = msgspec.json.format(body, indent=-1)
+                self.mark([line])
+                self.sink.add([line], now, {"path": "webhook", "rows": 1}, "webhook")

@@ -38,8 +38,9 @@ class Batch:
     `source` is how the lines were read: list, read (by id), event, sweep, or absent (ids that Stripe says are gone;
     lines hold at least `id` and `deleted`). `observed_at` is Stripe's clock when the first request of the file started,
     so no line is older than it claims. `parent` marks a file that holds the complete child list of that parent; where
-    a file holds several such lists, each of its `requests` has `parent` and `rows`, in the order of the lines. `bytes`
-    and `sha256` are of the compressed file. `window` is the `created` range that was listed, both ends included.
+    a file holds several such lists, each of its `requests` has `parent` and `rows`, in the order of the lines; `asked`
+    is the key under which a parent counts as asked. `bytes` and `sha256` are of the compressed file. `cursor` is how
+    far the object was read once this file is loaded.
     """
 
     object: str
@@ -54,7 +55,7 @@ class Batch:
     api_version: str
     requests: tuple[dict[str, Any], ...]
     path: Path
-    window: tuple[int, int] | None = None
+    cursor: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -87,7 +88,7 @@ class Landing:
         requests: Sequence[dict[str, Any]],
         api_version: str,
         parent: str | None = None,
-        window: tuple[int, int] | None = None,
+        cursor: dict[str, Any] | None = None,
     ) -> Batch:
         """Lands `lines` durably and returns the batch.
 
@@ -112,7 +113,7 @@ class Landing:
             api_version=api_version,
             requests=tuple(requests),
             path=path,
-            window=window,
+            cursor=cursor,
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +169,7 @@ class _Manifest(msgspec.Struct, kw_only=True, omit_defaults=False):
     sha256: str
     api_version: str
     requests: list[dict[str, Any]]
-    window: tuple[int, int] | None
+    cursor: dict[str, Any] | None = None
 
 
 def _encode(batch: Batch) -> bytes:

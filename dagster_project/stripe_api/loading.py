@@ -1,19 +1,21 @@
-"""Loading what one account's reading landed: the bulk while the rest is still being read, the cursors at the end.
+"""The one thread that has the warehouse: it loads what was landed while Stripe is read, and answers what is asked.
 
-Rows may be loaded long before the cursor that covers them; a run that dies in between reads them again. One thread
-loads, because the warehouse has one writer; the file is open only while it does.
+Rows may be loaded long before the rest of their object is read; the files say what remains. The warehouse has one
+writer, and its file is open only while something is done with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import duckdb
 
 from dagster_project.stripe_api.landing import Batch
-from dagster_project.stripe_api.reading import Sink
 from dagster_project.stripe_api.report import ObjectReport, Progress, SyncReport
+from dagster_project.stripe_api.sink import Sink
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.load import LoadResult, load
 from dagster_project.warehouse.state import Cursor
@@ -21,6 +23,9 @@ from dagster_project.warehouse.state import Cursor
 # Rows of one object that are loaded ahead. Fewer are compressed again too often when the next rows come, because DuckDB
 # works in row groups of 122,880; more leave too much for the end.
 AHEAD = 61_440
+
+Part = tuple[str, Sequence[Batch], Mapping[tuple[str, bool], Cursor]]  # object, files, cursors
+T = TypeVar("T")
 
 
 class Loader:
@@ -37,10 +42,18 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True)
 
+    async def ask(self, what: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Do something with the open warehouse. Raises what it raises."""
+
+        def answer() -> T:
+            with self._warehouse.connect() as con:
+                return what(con)
+
+        return await asyncio.wrap_future(self._thread.submit(answer))
+
     def ahead(self, sink: Sink) -> None:
-        """Take the files of a sink when they are worth a load. Not those of events: until what they announce has been
-        read, an event must not count as seen."""
-        if sink.row.name == "events" or sum(batch.rows for batch in sink.batches) < AHEAD:
+        """Take the files of a sink when they are worth a load."""
+        if sum(batch.rows for batch in sink.batches) < AHEAD:
             return
         batches, sink.batches = sink.batches, []
         self._running.append(self._thread.submit(self._load_one, sink.row.name, batches))
@@ -49,12 +62,24 @@ class Loader:
         with self._warehouse.connect() as con:
             self._count(con, load(con, name, batches))
 
-    def finish(self, parts: Iterable[tuple[str, Sequence[Batch], Mapping[tuple[str, bool], Cursor]]]) -> None:
-        """Wait for what runs, then load the rest: (object, files, cursors). Raises what any of the loads raised."""
-        for running in self._running:
-            running.result()
-        self._running.clear()
-        with self._warehouse.connect() as con:
+    async def load(
+        self, name: str, batches: Sequence[Batch], cursors: Mapping[tuple[str, bool], Cursor],
+        also: Sequence[tuple[str, tuple[str, bool], Cursor]],
+    ) -> None:  # fmt: skip
+        """Load files of one object now, and move its cursors and those of others in the same transaction."""
+        await self._settle()
+        await self.ask(lambda con: self._count(con, load(con, name, batches, cursors, also=also)))
+
+    async def _settle(self) -> None:
+        running, self._running = self._running, []
+        for one in running:
+            await asyncio.wrap_future(one)
+
+    async def finish(self, parts: Iterable[Part]) -> None:
+        """Wait for what runs, then load the rest. Raises what any of the loads raised."""
+        await self._settle()
+
+        def rest(con: duckdb.DuckDBPyConnection) -> None:
             for name, batches, cursors in parts:
                 if self._progress and batches:
                     self._progress.start(f"load {name}", sum(batch.rows for batch in batches))
@@ -62,17 +87,20 @@ class Loader:
                 if self._progress and batches:
                     self._progress.done(f"load {name}", "")
 
+        await self.ask(rest)
+
     def _count(self, con: duckdb.DuckDBPyConnection, result: LoadResult) -> None:
-        count(self._of(result.object), result)
+        count(self.of(result.object), result)
         for child, number in result.children.items():
-            row = self._of(child)
+            row = self.of(child)
             row.received += number
             row.changed += number
             row.state = "ok"
             found = con.execute(f"select count(*) from stripe.{child}").fetchone()
             row.total = int(found[0]) if found else 0
 
-    def _of(self, name: str) -> ObjectReport:
+    def of(self, name: str) -> ObjectReport:
+        """The report on an object."""
         return self._report.objects.setdefault(name, ObjectReport(name))
 
 

@@ -1,104 +1,146 @@
-"""Reading a `created` range with several workers: an idle worker takes half of a busy one's remaining range.
+"""Reading `created` ranges with several workers: an idle worker takes half of a busy one's remaining range.
 
 Ranges are cut where the data is, not by the calendar. Both ends of a range are inclusive and ranges do not overlap, so
-objects that share a second are never cut apart; inside a range a cursor walks newest first.
+objects that share a second are never cut apart; inside a range a cursor walks newest first. What is left of all ranges
+is known at any time, so that a walk can be resumed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dagster_project.errors import StripeAnswerError
 from dagster_project.stripe_api.catalog import StripeObject
 from dagster_project.stripe_api.client import Page, StripeClient
+from dagster_project.stripe_api.owed import FOREVER, Range, merged
 
 WORKERS = 6
 _WORTH = 200  # rows; fewer left are not worth another request in parallel
+_RESTARTS = 3  # of a range whose cursor died because the row that it named was deleted
 
 
 @dataclass
-class _Range:
-    """`reached` is how far down the walk has come; what lies between it and `low` is left."""
+class _Part:
+    """`reached` is how far down the walk has come; what lies between `low` and it is left."""
 
     low: int
     reached: int
     top: int
     rows: int = 0
-    busy: bool = True
+    done: bool = False
 
     @property
     def rows_left(self) -> float:
         """An estimate from the density seen so far."""
-        return self.rows / max(1, self.top - self.reached) * (self.reached - self.low) if self.busy else 0.0
+        return 0.0 if self.done else self.rows / max(1, self.top - self.reached) * (self.reached - self.low)
 
 
-async def read_window(
-    client: StripeClient,
-    row: StripeObject,
-    path: str,
-    params: Mapping[str, Any],
-    low: int,
-    high: int,
-    take: Callable[[Page], None],
-    *,
-    workers: int = WORKERS,
-) -> None:
-    """Call `take(page)` for every page of objects created in [low, high], in any order of pages.
+async def _at_once() -> None:
+    return
 
-    Raises what the client raises; then only some pages were taken, and the caller must not move a cursor.
-    """
-    ranges = [_Range(low, high, high)]
-    more = asyncio.Event()  # set when the first page is there: only then is it known whether to share
 
-    async def walk(part: _Range) -> None:
-        after: str | None = None
-        top = part.top
+@dataclass
+class Walk:
+    """The reading of some ranges of one list. `take` gets every page, in any order; `room` is awaited before each."""
+
+    client: StripeClient
+    row: StripeObject
+    path: str
+    params: Mapping[str, Any]
+    ranges: Iterable[Range]
+    take: Callable[[Page], None]
+    room: Callable[[], Awaitable[None]] = _at_once
+    pages: int = 0
+    _parts: list[_Part] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._waiting = [_Part(low, high, high) for low, high in merged(self.ranges)]  # the newest is taken first
+        self._news = asyncio.Event()
+
+    def left(self) -> list[Range]:
+        """Ranges that hold every row that `take` has not been given."""
+        parts = [part for part in (*self._waiting, *self._parts) if not part.done]
+        return merged((part.low, part.reached) for part in parts)
+
+    async def run(self, workers: int = WORKERS) -> None:
+        """Read everything.
+
+        Raises what the client raises, in an exception group; `left` then says what is missing. StripeAnswerError for a
+        list that goes round in circles.
+        """
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
         while True:
-            page = await client.page(
-                row, path, {**params, "created[gte]": part.low, "created[lte]": top, "starting_after": after}
-            )
+            part = self._waiting.pop() if self._waiting else self._steal()
+            if part is not None:
+                self._parts.append(part)
+                await self._walk(part)
+                self._parts.remove(part)
+                self._tell()
+            elif self._parts:
+                await self._news.wait()
+            else:
+                return
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _steal(self) -> _Part | None:
+        victim = max(self._parts, key=lambda part: part.rows_left, default=None)
+        if victim is None or victim.rows_left < _WORTH:
+            return None
+        middle = (victim.low + victim.reached) // 2
+        stolen = _Part(victim.low, middle, middle)
+        victim.low = middle + 1
+        return stolen
+
+    async def _walk(self, part: _Part) -> None:
+        after: str | None = None
+        followed: set[str] = set()
+        top, restarts = part.top, 0
+        while True:
+            await self.room()
+            until = top if top < FOREVER else None
+            asked = {**self.params, "created[gte]": part.low, "created[lte]": until, "starting_after": after}
+            try:
+                page = await self.client.page(self.row, self.path, asked)
+            except StripeAnswerError as error:
+                # The row that the cursor names is gone: go on from its second by time.
+                if after is None or error.status != 400 or restarts == _RESTARTS:
+                    raise
+                after, top, restarts = None, part.reached, restarts + 1
+                continue
+            self.pages += 1
             if not page.lines and after is not None:
                 # More was promised after that row and nothing came: read its second again by time, without a cursor.
                 after, top = None, part.reached
                 continue
-            if page.lines:
-                take(page)
-                part.rows += len(page.lines)
             last = page.heads[-1] if page.heads else None
-            oldest = getattr(last, row.created_field, None)
-            if not page.has_more or last is None or (oldest is not None and oldest < part.low):
-                part.busy = False
-                more.set()
+            times = [made for head in page.heads if (made := getattr(head, self.row.created_field, None)) is not None]
+            if part.top == FOREVER and times:
+                part.top = max(times)
+            oldest = min(times, default=None)
+            part.rows += len(page.lines)
+            part.done = not page.has_more or last is None or (oldest is not None and oldest < part.low)
+            if oldest is not None:
+                part.reached = min(part.reached, max(oldest, part.low))
+            if page.lines:
+                self.take(page)
+            self._tell()
+            if part.done or last is None:
                 return
-            if last.id is None or last.id == after:
-                raise StripeAnswerError(f"{row.name}: {path} does not go on after {after}.", "Run again.")
+            if last.id is None or last.id in followed:
+                raise StripeAnswerError(
+                    f"{self.row.name} created in [{part.low}, {until or 'now'}]: {self.path} goes round in circles "
+                    f"after {last.id}.",
+                    "Run again; nothing was skipped.", request_id=str(page.request.get("request_id") or ""),
+                )  # fmt: skip
             after = last.id
-            part.reached = part.reached if oldest is None else min(part.reached, oldest)
-            more.set()
-
-    def steal() -> _Range | None:
-        victim = max(ranges, key=lambda part: part.rows_left)
-        if victim.rows_left < _WORTH:
-            return None
-        middle = (victim.low + victim.reached) // 2
-        stolen = _Range(victim.low, middle, middle)
-        victim.low = middle + 1
-        ranges.append(stolen)
-        return stolen
-
-    async def work(part: _Range | None) -> None:
-        while part is not None:
-            await walk(part)
-            part = steal()
-
-    async def helper() -> None:
-        await more.wait()
-        await work(steal())
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(work(ranges[0]))
-        for _ in range(workers - 1):
-            group.create_task(helper())
+            followed.add(last.id)

@@ -1,22 +1,23 @@
 """One synchronisation: what changed at Stripe is landed and loaded, object by object.
 
 The order that makes it safe: land, then load rows and cursors in one transaction. A file that was landed but not loaded
-is loaded by the next run; a cursor moves only over what is durable.
+is loaded by the next run, with the cursor that it carries; a cursor moves only over what is durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Literal
 
 import duckdb
 
 from dagster_project.errors import StripeAuthError, StripeError, StripeUnreachable
 from dagster_project.settings import Settings
-from dagster_project.stripe_api.account import AccountReader
+from dagster_project.stripe_api.account import AccountReader, Announced
 from dagster_project.stripe_api.catalog import CATALOGUE, get
 from dagster_project.stripe_api.landing import Batch, Landing
-from dagster_project.stripe_api.loading import count
+from dagster_project.stripe_api.loading import Loader, count
 from dagster_project.stripe_api.report import ObjectReport, Progress, SyncReport
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.load import load
@@ -31,13 +32,14 @@ def sync(
     objects: Sequence[str] | None = None,
     mode: Literal["incremental", "full"] = "incremental",
     created: tuple[int, int] | None = None,
+    announced: Sequence[Announced] = (),
     progress: Progress | None = None,
 ) -> SyncReport:
     """Read from every account what changed (or everything) and load it.
 
     `objects` limits it to some, which are then read in full; `created` to a range of Unix seconds (the end excluded),
-    which moves no cursor. One account's failure, or one object's missing permission, is reported and does not stop the
-    rest.
+    which moves no cursor. `announced` are events that webhooks brought. One account's failure, or one object's missing
+    permission, is reported and does not stop the rest.
 
     Raises StripeAuthError or StripeUnreachable when no account could be read, UsageError for an unknown object.
     """
@@ -49,21 +51,33 @@ def sync(
         ensure(con)
         before = load_version(con)
         waiting = _load_leftovers(con, landing, report, progress)
-    failures: list[StripeError] = []
-    accounts = [(account, who) for account in settings.accounts() for who in (None, *account.connected)]
-    for account, connected in accounts:
-        reader = AccountReader(settings, warehouse, landing, account, connected, report, progress, waiting)
-        try:
-            reader.run(names, full=full, created=created)
-        except (StripeAuthError, StripeUnreachable) as error:
-            failures.append(error)
-            report.problems.append(f"account {connected or account.name}: {error}")
-    if failures and len(failures) == len(accounts):
-        raise failures[0]
+    with Loader(warehouse, report, progress) as loader:
+        readers = [
+            AccountReader(
+                settings, landing, loader, account, who, report, progress, waiting=waiting, announced=announced
+            )
+            for account in settings.accounts()
+            for who in (None, *account.connected)
+        ]
+        asyncio.run(_read(readers, report, lambda reader: reader.run(names, full=full, created=created)))
     with warehouse.connect() as con:
         report.load_version = load_version(con)
     report.changed = report.load_version != before
     return report
+
+
+async def _read(
+    readers: Sequence[AccountReader], report: SyncReport, run: Callable[[AccountReader], Coroutine[Any, Any, None]]
+) -> None:
+    failures: list[StripeError] = []
+    for reader in readers:
+        try:
+            await run(reader)
+        except (StripeAuthError, StripeUnreachable) as error:
+            failures.append(error)
+            report.problems.append(f"account {reader.connected or reader.account.name}: {error}")
+    if failures and len(failures) == len(readers):
+        raise failures[0]
 
 
 def _with_parents(names: list[str]) -> list[str]:
@@ -83,9 +97,9 @@ def _with_parents(names: list[str]) -> list[str]:
 def _load_leftovers(
     con: duckdb.DuckDBPyConnection, landing: Landing, report: SyncReport, progress: Progress | None
 ) -> list[Batch]:
-    """Load files that a run landed and did not live to load; cursors do not move, so what they cover is read again.
+    """Load files that a run landed and did not live to load.
 
-    Returns those of events, which must not count as seen before the objects that they announce have been read.
+    Returns those of events, which are loaded together with what they announce.
     """
     waiting: dict[str, list[Batch]] = {}
     for batch in landing.batches(known=loaded_files(con)):

@@ -53,8 +53,12 @@ def load(
     object: str,
     batches: Sequence[Batch],
     cursors: Mapping[tuple[str, bool], Cursor] | None = None,
+    *,
+    also: Sequence[tuple[str, tuple[str, bool], Cursor]] = (),
 ) -> LoadResult:
     """Load files of one object and move its cursors, all or nothing. Loading a file again changes nothing.
+
+    Without `cursors` those move that the files carry, the newest of each account. `also` are cursors of other objects.
 
     Raises LandingError for a file that is truncated or changed, WarehouseError when keys would not stay unique.
     """
@@ -75,8 +79,12 @@ def load(
         fresh = [[batch.key, object, batch.rows] for batch in batches if batch.key not in known]
         if fresh:
             con.executemany("insert into sync.loads values (?, ?, ?, now())", fresh)
-        for (account_id, livemode), cursor in (cursors or {}).items():
-            write_cursor(con, object, account_id, livemode, cursor)
+        _remember_parents(con, object, [batch for batch in batches if batch.key not in known])
+        if cursors is None:
+            carried = [batch for batch in batches if batch.cursor is not None and batch.key not in known]
+            cursors = {(batch.account_id, batch.livemode): batch.cursor or {} for batch in carried}
+        for name, key, cursor in [*((object, key, cursor) for key, cursor in cursors.items()), *also]:
+            write_cursor(con, name, *key, cursor)
         result.total = count(con, f'select count(*) from stripe."{row.name}"')
         if result.changes:
             con.execute("update sync.version set version = version + 1")
@@ -129,6 +137,31 @@ def _apply(con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult
     for child, path in embedded(row):
         if number := children(con, row, child, path, "observed"):
             result.children[child.name] = result.children.get(child.name, 0) + number
+
+
+def _remember_parents(con: duckdb.DuckDBPyConnection, object: str, batches: Sequence[Batch]) -> None:
+    """Which parents were asked for their lists, also for those that turned out empty."""
+    asked = [
+        (batch.account_id, batch.livemode, object, request["asked"], batch.observed_at)
+        for batch in batches
+        for request in batch.requests
+        if "asked" in request
+    ]
+    if not asked:
+        return
+    con.execute(
+        "create or replace temp table asked as select unnest(?::varchar[]) as account_id, "
+        "unnest(?::boolean[]) as livemode, unnest(?::varchar[]) as object, unnest(?::varchar[]) as parent, "
+        "unnest(?::timestamptz[]) as asked_at",
+        [list(column) for column in zip(*asked, strict=True)],
+    )
+    con.execute(
+        "delete from sync.asked as t using temp.asked as s where t.account_id = s.account_id "
+        "and t.livemode = s.livemode and t.object = s.object and t.parent = s.parent"
+    )
+    con.execute(
+        "insert into sync.asked select account_id, livemode, object, parent, max(asked_at) from temp.asked group by all"
+    )
 
 
 def _payout_batches(con: duckdb.DuckDBPyConnection) -> None:

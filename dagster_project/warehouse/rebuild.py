@@ -39,7 +39,7 @@ def rebuild(warehouse: Warehouse, landing: Landing, *, progress: Progress | None
         with open_file(fresh, read_only=False) as con:
             ensure(con)
             for name, group in _in_load_order(batches):
-                load(con, name, group)
+                load(con, name, group, {})
                 if progress:
                     progress.advance("rebuild", len(group))
             _keep_sync_state(con, warehouse)

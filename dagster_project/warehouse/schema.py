@@ -71,6 +71,15 @@ _SYNC: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("loaded_at", "TIMESTAMPTZ", "When it was loaded."),
         ),
     ),
+    "asked": (
+        "Parents whose lists were read, where a list per parent is the only way.",
+        (
+            *_OWNER,
+            ("object", "VARCHAR", "The object that the list holds."),
+            ("parent", "VARCHAR", "Id of the parent, with what else the question was about."),
+            ("asked_at", "TIMESTAMPTZ", "When, by Stripe's clock."),
+        ),
+    ),
     "version": ("Counts loads that changed a row.", (("version", "BIGINT", "Grows by one with each."),)),
     "built": (
         "The load that the models were last built from.",

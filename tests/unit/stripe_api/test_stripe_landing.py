@@ -27,7 +27,7 @@ def write(landing: Landing, lines: list[bytes], **changes: Any) -> Batch:
 def test_a_batch_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     landing = Landing(tmp_path)
     lines = [b'{"id":"ch_1","amount":1.50}', '{"id":"ch_2","name":"Zoë\\n"}'.encode()]
-    written = write(landing, lines, parent="in_1", window=(5, 9))
+    written = write(landing, lines, parent="in_1", cursor={"high": 9})
     (found,) = landing.batches()
     assert found == written
     assert found.lines() == lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
-from fake_stripe import ACCOUNT, NOW, FakeStripe, refusal
+from fake_stripe import ACCOUNT, NOW, FakeStripe, refusal, reply
 
 from dagster_project.errors import StripeAuthError, UsageError
 from dagster_project.settings import Settings
-from dagster_project.stripe_api import loading, reading
+from dagster_project.stripe_api import loading, reading, sink
 from dagster_project.stripe_api.landing import Landing
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
@@ -310,7 +311,7 @@ def test_a_crash_between_landing_and_loading_loses_nothing(
     class Killed(BaseException):
         pass
 
-    def die(*arguments: Any) -> Any:
+    def die(*arguments: Any, **named: Any) -> Any:
         raise Killed
 
     # The events are landed; the object that they announce has not been read yet.
@@ -331,8 +332,12 @@ def test_rows_landed_by_a_run_that_died_are_loaded_by_the_next(
     class Killed(BaseException):
         pass
 
-    def die(*arguments: Any) -> Any:
-        raise Killed
+    whole = loading.load
+
+    def die(con: Any, name: str, *arguments: Any, **named: Any) -> Any:
+        if name == "charges":
+            raise Killed
+        return whole(con, name, *arguments, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(loading, "load", die)
@@ -466,3 +471,131 @@ def test_the_balance_fits_the_balance_transactions(
     sync(settings, warehouse)
     assert rows(warehouse, "select id from stripe.balance_transactions") == [("txn_new",)]
     assert rows(warehouse, "select available ->> '$[0].amount' from stripe.balance") == [("50",)]
+
+
+# ---- webhooks ------------------------------------------------------------------------------------------------
+def test_an_event_that_only_a_webhook_brought_is_followed_like_a_polled_one(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.put("/v1/charges", charge(1, at=NOW - 30 * DAY), charge(2, at=NOW - 30 * DAY))
+    sync(settings, warehouse)
+    stripe.put("/v1/charges", charge(1, at=NOW - 30 * DAY, amount=5), charge(2, at=NOW - 30 * DAY, amount=5))
+    told = {
+        "id": "evt_hook",
+        "object": "event",
+        "type": "charge.updated",
+        "created": NOW,
+        "data": {"object": charge(1)},
+    }
+    other = {**told, "id": "evt_live", "livemode": True, "data": {"object": charge(2)}}
+    foreign = {**told, "id": "evt_foreign", "data": {"object": charge(2)}}
+    sync(
+        settings,
+        warehouse,
+        announced=[
+            (None, json.dumps(told, indent=2).encode()),
+            (None, json.dumps(other).encode()),
+            ("acct_somebody", json.dumps(foreign).encode()),
+        ],
+    )
+    assert rows(warehouse, "select id, amount from stripe.charges order by 1") == [("ch_00001", 5), ("ch_00002", 100)]
+    assert rows(warehouse, "select id, _source from stripe.events") == [("evt_hook", "webhook")]
+
+
+# ---- what is owed --------------------------------------------------------------------------------------------
+def test_an_object_that_fails_half_way_goes_on_where_it_was(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "_FLUSH", 100)
+    stripe.put("/v1/charges", *(charge(n) for n in range(3000)))
+    answered = 0
+
+    def hook(request: web.Request) -> web.StreamResponse | None:
+        nonlocal answered
+        if request.path == "/v1/charges":
+            answered += 1
+            if answered > 20:
+                return refusal(500, "broken")
+        return None
+
+    stripe.hook = hook
+    assert sync(settings, warehouse).objects["charges"].state == "failed"
+    held = rows(warehouse, "select count(*) from stripe.charges")[0][0]
+    assert 1000 <= held < 3000
+    stripe.hook = lambda request: None
+    before = stripe.requests["/v1/charges"]
+    sync(settings, warehouse)
+    assert rows(warehouse, "select count(*), count(distinct id) from stripe.charges") == [(3000, 3000)]
+    assert stripe.requests["/v1/charges"] - before <= (3000 - held) / 100 + 8
+
+
+def test_what_was_announced_and_cannot_be_read_yet_stays_owed(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.lists["/v1/customers"] = []
+    sync(settings, warehouse)
+    stripe.now += 60
+    stripe.announce("customer.created", {"id": "cus_late", "object": "customer", "created": NOW + 50}, number=1)
+    sync(settings, warehouse)
+    assert rows(warehouse, "select count(*) from stripe.customers") == [(0,)]
+    stripe.now += 60
+    stripe.put("/v1/customers", {"id": "cus_late", "object": "customer", "created": NOW + 50})
+    sync(settings, warehouse)
+    assert rows(warehouse, "select id, _deleted_at from stripe.customers") == [("cus_late", None)]
+
+
+def test_a_row_that_was_announced_before_the_first_reading_and_listed_after_it_is_found(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.lists["/v1/customers"] = []
+    stripe.announce("customer.created", {"id": "cus_late", "object": "customer", "created": NOW - 5}, number=1)
+    sync(settings, warehouse)
+    stripe.put("/v1/customers", {"id": "cus_late", "object": "customer", "created": NOW - 5})
+    stripe.now += 600
+    sync(settings, warehouse)
+    assert rows(warehouse, "select id from stripe.customers") == [("cus_late",)]
+
+
+def test_changes_of_neighbours_are_read_with_one_request(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.put("/v1/charges", *(charge(n, at=NOW - 30 * DAY - n * 60) for n in range(2000)))
+    sync(settings, warehouse)
+    stripe.now += 3600
+    for n in [*range(500, 560), 1500]:
+        changed = charge(n, at=NOW - 30 * DAY - n * 60, amount=7)
+        stripe.put("/v1/charges", changed)
+        stripe.announce("charge.updated", changed, number=n)
+    before = sum(number for path, number in stripe.requests.items() if path.startswith("/v1/charges"))
+    sync(settings, warehouse)
+    asked = sum(number for path, number in stripe.requests.items() if path.startswith("/v1/charges")) - before
+    assert asked == 2
+    assert rows(warehouse, "select count(*) from stripe.charges where amount = 7") == [(61,)]
+
+
+def test_rows_dated_into_the_future_are_read(stripe: FakeStripe, settings: Settings, warehouse: Warehouse) -> None:
+    stripe.put("/v1/charges", charge(1), charge(2, at=NOW + 9 * DAY))
+    stripe.put("/v1/balance_transactions", {"id": "txn_1", "created": NOW + DAY, "status": "available"})
+    sync(settings, warehouse)
+    assert rows(warehouse, "select count(*) from stripe.charges") == [(2,)]
+    assert rows(warehouse, "select count(*) from stripe.balance_transactions") == [(1,)]
+
+
+def test_a_list_that_goes_round_in_circles_ends_with_an_error(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    some = [charge(n) for n in range(300)]
+    stripe.put("/v1/charges", *some)
+
+    def hook(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/v1/charges" and request.query.get("starting_after") == "ch_00199":
+            return reply({"object": "list", "data": some[:100], "has_more": True, "url": "/v1/charges"})
+        return None
+
+    stripe.hook = hook
+    report = sync(settings, warehouse)
+    assert report.objects["charges"].state == "failed"
+    assert "circles" in report.objects["charges"].message
+    stripe.hook = lambda request: None
+    sync(settings, warehouse)
+    assert rows(warehouse, "select count(*) from stripe.charges") == [(300,)]

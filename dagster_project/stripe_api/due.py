@@ -1,0 +1,105 @@
+"""What a run has to read of each object: what was owed, what is due by the catalogue's rules, and by which requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+
+from dagster_project.stripe_api.catalog import StripeObject
+from dagster_project.stripe_api.owed import FOREVER, Owed
+from dagster_project.stripe_api.plan import Place, cheapest
+from dagster_project.stripe_api.standing import Key, fingerprints, known_ids, open_rows, places
+from dagster_project.warehouse.state import Cursor
+
+# Rows may become listable late with an older `created` (https://github.com/singer-io/tap-stripe/pull/45 saw balance
+# transactions do so).
+_OVERLAPS = {"balance_transactions": 3600}
+_OVERLAP = 600
+_MAY_APPEAR = 86_400  # seconds in which an object that an event announced may still become readable
+
+
+def overlap(row: StripeObject) -> int:
+    """Seconds before the last listing that the next one reads again."""
+    return _OVERLAPS.get(row.name, _OVERLAP)
+
+
+@dataclass
+class Due:
+    """`cursor` is what holds once everything `owed` has been read; `known` are fingerprints of rows that are read
+    again, `missing` ids that the warehouse has not. `swept`: rows are read again because no event tells of them."""
+
+    row: StripeObject
+    cursor: Cursor
+    owed: Owed
+    known: Mapping[str, str] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    swept: bool = False
+
+
+def whole(row: StripeObject, anchor: int, start: int, owed: Owed | None = None) -> Due:
+    """Everything, as if the object had never been read; single ids that were owed stay so, because lists may hide
+    them."""
+    owed = Owed(ids=dict(owed.ids) if owed else {})
+    cursor: Cursor = {"high": anchor, "listed": anchor, "whole": True}
+    if row.strategy == "chain":
+        owed.after = ""
+    else:
+        owed.owe([(start, FOREVER)])
+    return Due(row, cursor, owed)
+
+
+def due(row: StripeObject, cursor: Cursor, anchor: int, start: int) -> Due:
+    """By the rules: what was owed, the time since the last listing where new rows have no event, and everything when
+    the last whole listing is too long ago."""
+    owed = Owed.read(cursor.get("owed"))
+    kept = {name: value for name, value in cursor.items() if name != "owed"}
+    if row.relist_hours is not None and anchor - kept["listed"] >= row.relist_hours * 3600:
+        again = whole(row, anchor, start, owed)
+        return Due(row, {**kept, **again.cursor}, again.owed)
+    if row.strategy == "window":
+        if row.silent or not row.events:
+            owed.owe([(kept["high"] - overlap(row), FOREVER)])
+        kept["high"] = anchor
+    return Due(row, kept, owed)
+
+
+def prepared(con: duckdb.DuckDBPyConnection, one: Due, key: Key) -> Due:
+    """With the rows that may have changed silently, by the cheapest requests, and what the warehouse knows of them."""
+    row, owed = one.row, one.owed
+    if row.open_sql and row.strategy == "window":
+        waiting = open_rows(con, row, key)
+        one.swept = bool(waiting)
+        owed.ids.update(waiting)
+    itself = [key[0]] if row.name == "accounts" else []  # the account is read every time, whatever is due
+    if not owed.ids and not owed.ranges and owed.after is None and not itself:
+        return one
+    one.missing = frozenset(owed.ids.keys() - known_ids(con, row, key, owed.ids)) if owed.ids else frozenset()
+    if row.strategy == "window" and not one.cursor.get("plain"):
+        at = places(con, row, key, owed.ids) if len(owed.ids) > 1 else {}
+        covered = {id for id, place in at.items() if _inside(owed, place)}
+        plan = cheapest(
+            {id: place for id, place in at.items() if id not in covered}, [id for id in owed.ids if id not in at]
+        )
+        owed.owe(plan.ranges)
+    if "whole" not in one.cursor or row.relist_hours is not None:
+        ranges = None if row.strategy == "chain" or one.cursor.get("plain") else owed.ranges
+        one.known = fingerprints(con, row, key, ranges, [*owed.ids, *itself])
+    return one
+
+
+def _inside(owed: Owed, place: Place) -> bool:
+    return any(low <= place.made <= high for low, high in owed.ranges)
+
+
+def may_appear(one: Due, id: str, now: int) -> bool:
+    """Whether an object that Stripe does not have was announced so lately that it may just not be readable yet."""
+    made = one.owed.ids.get(id)
+    return id in one.missing and made is not None and now - made < _MAY_APPEAR
+
+
+def kept(one: Due) -> Cursor:
+    """The cursor as it is while something is owed."""
+    rest = one.owed.kept()
+    return {**one.cursor, "owed": rest} if rest else one.cursor
