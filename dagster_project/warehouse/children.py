@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from dagster_project.stripe_api.catalog import StripeObject, columns
-from dagster_project.warehouse import history
+from dagster_project.warehouse import drift, history
 from dagster_project.warehouse.stage import count, embedded, newest
 from dagster_project.warehouse.typed import elements, structure, typed
 from dagster_project.warehouse.upsert import merge
@@ -40,6 +40,7 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
         select * from typed where id is not null
         """
     )
+    drift.record(con, child, f"{table}_line")
     newest(con, f"{table}_line", table, "_observed_at desc, _n desc")
     complete = f"""
         select p.account_id, p.livemode, p.id as parent, p._observed_at from {seen} as p

@@ -18,7 +18,7 @@ import duckdb
 from dagster_project.errors import LandingError, WarehouseError
 from dagster_project.stripe_api.catalog import StripeObject, get
 from dagster_project.stripe_api.landing import Batch, Landing
-from dagster_project.warehouse import history
+from dagster_project.warehouse import drift, history
 from dagster_project.warehouse.children import children, drop_vanished
 from dagster_project.warehouse.stage import count, embedded, stage
 from dagster_project.warehouse.state import (
@@ -74,6 +74,7 @@ def load(
         known = loaded_files(con)
         for group in _by_shape([batch for batch in batches if batch.key not in known]):
             stage(con, row, group)
+            drift.record(con, row, "observed")
             result.received += sum(batch.rows for batch in group)
             _apply(con, row, result, absent=group[0].source == "absent")
         fresh = [[batch.key, object, batch.rows] for batch in batches if batch.key not in known]

@@ -62,6 +62,18 @@ _SYNC: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("checked_at", "TIMESTAMPTZ", "When, by Stripe's clock."),
         ),
     ),
+    "drift": (
+        "Fields that Stripe sent and the pinned API version does not know; their values are in `_payload`.",
+        (
+            *_OWNER,
+            ("object", "VARCHAR", "The object, as its table is called."),
+            ("field", "VARCHAR", "The top-level field."),
+            ("first_seen", "TIMESTAMPTZ", "When it was first sent, by Stripe's clock."),
+            ("last_seen", "TIMESTAMPTZ", "When it was last sent, by Stripe's clock."),
+            ("rows", "BIGINT", "Objects received with it; one that was read twice counts twice."),
+            ("example", "VARCHAR", "Id of one of them."),
+        ),
+    ),
     "loads": (
         "Landed files that are in the warehouse.",
         (
