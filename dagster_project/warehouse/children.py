@@ -26,7 +26,7 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
         f"""
         create or replace temp table {table}_line as
         with element as (
-            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._n,
+            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._row as _n,
                    unnest({elements(container)}) as json
             from {seen} as p where not p._deleted
         ),
@@ -34,7 +34,7 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
             select p.account_id, p.livemode, {extra}{typed(child, given=given)}, p.json as _payload, p._api_version,
                    p._observed_at, p._source, null::timestamptz as _deleted_at, coalesce(t.deleted, false) as _deleted,
                    p._n
-            from element as p cross join lateral (select json_transform(p.json, {structure(child)}) as t)
+            from (select *, json_transform(json, {structure(child)}) as t from element) as p
             where json_type(p.json) = 'OBJECT'
         )
         select * from typed where id is not null

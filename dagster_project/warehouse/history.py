@@ -15,18 +15,17 @@ from dagster_project.warehouse.typed import elements, fingerprint, structure, ty
 from dagster_project.warehouse.upsert import pair
 
 # Inside one second later runs are newer; within the event list, which is newest first, later lines are older.
-_EVENT_ORDER = "e._run * 1000000000000 - e._n"
+_EVENT_ORDER = "e._run * 1000000000000 - e._row"
 
 
 def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
-    """`temp.differing_<object>`: keys of which `temp.observed` has a line that the table has not; before the merge."""
-    con.execute("create or replace temp view every_line as select rowid as _row, * from temp.observed")
-    pair(con, row, "every_line")
+    """`temp.differing_<object>`: keys of which `temp.lines` has a line that the table has not; before the merge."""
+    pair(con, row, "lines")
     con.execute(
         f"""
         create or replace temp table differing_{row.name} as
         select distinct s.account_id, s.livemode, s.id
-        from temp.every_line as s left join temp.pair as p using (_row)
+        from temp.lines as s left join temp.pair as p using (_row)
         where not s._deleted and (p._row is null or not p._same)
         """
     )
@@ -35,7 +34,7 @@ def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
 def from_events(con: duckdb.DuckDBPyConnection) -> None:
     """Versions that the new events in `temp.taken_events` carry, also of subscription items inside subscriptions."""
     objects = """
-        select account_id, livemode, created, _observed_at, _run, _n, json_extract(_payload, '$.data.object') as json
+        select account_id, livemode, created, _observed_at, _run, _row, json_extract(_payload, '$.data.object') as json
         from temp.taken_events where _differs and (_payload ->> '$.data.object.id') is not null
     """
     con.execute(f"create or replace temp table carried as {pinned(objects)}")
@@ -73,18 +72,18 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
-    """Versions that re-reads brought: every line in `temp.observed` of an object that differs from what was known."""
+    """Versions that re-reads brought: every line in `temp.lines` of an object that differs from what was known."""
     con.execute(
         f"""
         create or replace temp view candidate as
-        select {_listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _n,
+        select {_listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _row as _n,
                {fingerprint(row)} as _content_hash
-        from temp.observed semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
+        from temp.lines semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
         """
     )
     _merge(con, row, held=True)
     if row.name == "subscription_items":
-        _end_removed_items(con, "select account_id, livemode, subscription as id from temp.observed")
+        _end_removed_items(con, "select account_id, livemode, subscription as id from temp.lines")
 
 
 def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: StripeObject, path: str) -> None:
@@ -95,8 +94,8 @@ def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: St
         child,
         f"""
         select account_id, livemode, unnest({elements(container)}) as json, _observed_at as valid_from, false as exact,
-               _source, _observed_at, _n, id as parent
-        from temp.observed as o semi join temp.differing_{parent.name} using (account_id, livemode, id)
+               _source, _observed_at, _row as _n, id as parent
+        from temp.lines as o semi join temp.differing_{parent.name} using (account_id, livemode, id)
         where not _deleted
         """,
         held=True,
@@ -144,7 +143,7 @@ def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) 
         typed as (
             select c.account_id, c.livemode, {typed(row, given=given)}, c.json as _payload, c.valid_from, c.exact,
                    c._source, c._observed_at, c._n
-            from c cross join lateral (select json_transform(c.json, {structure(row)}) as t)
+            from (select *, json_transform(json, {structure(row)}) as t from c) as c
         )
         select *, {fingerprint(row)} as _content_hash from typed where id is not null
         """

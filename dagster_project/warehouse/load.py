@@ -136,7 +136,7 @@ def _apply(con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult
     if row.history:
         history.from_rows(con, row)
     for child, path in embedded(row):
-        if number := children(con, row, child, path, "observed"):
+        if number := children(con, row, child, path, "lines"):
             result.children[child.name] = result.children.get(child.name, 0) + number
 
 

@@ -14,11 +14,44 @@ from dagster_project.warehouse.typed import structure, typed
 
 
 def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch]) -> None:
-    """`temp.observed`: every line, typed; `temp.stage`: the newest of them per key.
+    """`temp.lines`: every line, typed; `temp.stage`: the newest of them per key. Both number their rows, `_row`.
 
-    `stage` and what follows from it are views on `observed` by `_row`: a wide row is kept once. Raises LandingError for
-    objects without an id and for files that do not hold what their manifest says.
+    They and what follows from them are views on one table: a wide row is kept once. Raises LandingError for objects
+    without an id and for files that do not hold what their manifest says.
     """
+    _describe(con, batches)
+    parent = row.parent_column
+    own = {column.name: column for column in columns(row.name)}
+    given = {}
+    if parent in own and own[parent].type != "ref":  # a reference is always there when Stripe names it
+        given = {parent: f'coalesce(t."{parent}"::varchar, _parent)'}
+    extra = f'_parent as "{parent}", ' if parent and parent not in own else ""
+    con.execute(
+        f"""
+        create or replace temp table observed as
+        with line as (select *, json_transform(json, {structure(row)}) as t from {_read(con, batches)})
+        select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload,
+               f.api_version as _api_version, f.observed_at as _observed_at, f.source as _source,
+               null::timestamptz as _deleted_at, coalesce(t.deleted, false) as _deleted, _parent,
+               f.n as _file, f.run as _run
+        from line join temp.file as f on f.path = line.filename
+        """
+    )
+    con.execute("create or replace temp view lines as select rowid as _row, * from temp.observed")
+    newest(con, "observed", "stage", "_observed_at desc, _file desc, rowid desc")
+    if nameless := count(con, "select count(*) from temp.stage where id is null"):
+        raise LandingError(f"{nameless} object(s) of {row.name} have no id.", f"Run `ledgerline backfill {row.name}`.")
+    found = dict(con.execute("select _file, count(*) from temp.observed group by 1").fetchall())
+    for number, batch in enumerate(batches):
+        if found.get(number, 0) != batch.rows:
+            raise LandingError(
+                f"{batch.key} holds {found.get(number, 0)} objects, its manifest says {batch.rows}.",
+                f"Run `ledgerline backfill {row.name}`.",
+            )
+
+
+def _describe(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
+    """`temp.file` and `temp.part`: what the manifests say about files and about the child lists in them."""
     con.execute(
         "create or replace temp table file (path varchar, account_id varchar, livemode boolean, "
         "source varchar, api_version varchar, observed_at timestamptz, n bigint, run bigint)"
@@ -34,45 +67,26 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
     parts = [[str(b.path), *part] for b in batches for part in _parts(b)]
     if parts:
         con.executemany("insert into temp.part values (?, ?, ?, ?)", parts)
-    parent = row.parent_column
-    own = {column.name: column for column in columns(row.name)}
-    given = {}
-    if parent in own and own[parent].type != "ref":  # a reference is always there when Stripe names it
-        given = {parent: f'coalesce(t."{parent}"::varchar, p.parent)'}
-    extra = f'p.parent as "{parent}", ' if parent and parent not in own else ""
-    paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches)
-    con.execute(
-        f"""
-        create or replace temp table observed as
-        with line as (
-            select json, filename, row_number() over () as _line
-            from read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)
-        ),
-        counted as (
-            select *, _line - min(_line) over (partition by filename) + 1 as _in_file,
-                   count(*) over (partition by filename) as _rows
-            from line
-        )
-        select f.account_id, f.livemode, {extra}{typed(row, given=given)}, line.json as _payload,
-               f.api_version as _api_version, f.observed_at as _observed_at, f.source as _source,
-               null::timestamptz as _deleted_at,
-               coalesce(t.deleted, false) as _deleted, p.parent as _parent,
-               f.n as _file, f.run as _run, line._line as _n, line._rows
-        from counted as line
-        join temp.file as f on f.path = line.filename
-        left join temp.part as p on p.path = line.filename and line._in_file between p.first and p.last
-        cross join lateral (select json_transform(line.json, {structure(row)}) as t)
-        """
-    )
-    newest(con, "observed", "stage", "_observed_at desc, _file desc, _n desc")
-    if nameless := count(con, "select count(*) from temp.stage where id is null"):
-        raise LandingError(f"{nameless} object(s) of {row.name} have no id.", f"Run `ledgerline backfill {row.name}`.")
-    for number, found in con.execute("select distinct _file, _rows from temp.stage").fetchall():
-        if found != batches[number].rows:
-            raise LandingError(
-                f"{batches[number].key} holds {found} objects, its manifest says {batches[number].rows}.",
-                f"Run `ledgerline backfill {row.name}`.",
-            )
+
+
+def _read(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> str:
+    """A relation of `json`, `filename` and `_parent` for every line, in landed order.
+
+    The order is kept by reading alone; numbering the lines takes a pass of its own, so only where parents need it.
+    """
+    paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches if batch.rows)
+    if not paths:  # a file without lines says through its requests that lists are complete and empty
+        return "(select null::json as json, null as filename, null as _parent limit 0)"
+    files = f"read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)"
+    if not count(con, "select count(*) from temp.part"):
+        return f"(select *, null::varchar as _parent from {files})"
+    con.execute(f"create or replace temp table line as from {files}")
+    return """
+        (select l.json, l.filename, p.parent as _parent
+         from temp.line as l join (select filename, min(rowid) - 1 as before from temp.line group by 1) using (filename)
+         left join temp.part as p on p.path = l.filename and l.rowid - before between p.first and p.last
+         order by l.rowid)
+    """
 
 
 def newest(con: duckdb.DuckDBPyConnection, lines: str, view: str, order: str) -> None:
