@@ -47,8 +47,8 @@ class Warehouse:
 def open_file(path: Path, *, read_only: bool, wait: float = 5.0) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a warehouse file under the catalog name `warehouse`; errors as in `Warehouse.connect`.
 
-    What was committed is durable when the block ends, all or nothing: a process that is killed before leaves the file as
-    it found it.
+    What was committed is durable when the block ends, all or nothing: a process that is killed before leaves the file
+    as it found it.
     """
     deadline = time.monotonic() + wait
     while True:
@@ -79,8 +79,8 @@ def open_file(path: Path, *, read_only: bool, wait: float = 5.0) -> Iterator[duc
 def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     path.parent.mkdir(parents=True, exist_ok=True)
     con = duckdb.connect(":memory:")
-    # No write-ahead log: what it would repeat can be loaded again from landing, and writing every row once more, without
-    # compression, took a third of a load. What is committed is durable when the connection ends (`open_file`).
+    # No write-ahead log: what it would repeat can be loaded again from landing, and writing every row once more,
+    # without compression, took a third of a load. What is committed is durable when the connection ends.
     mode = "read_only" if read_only else "storage_version 'v1.2.0', recovery_mode no_wal_writes"
     try:
         con.execute(_SETTINGS)
