@@ -74,8 +74,8 @@ class _Collector:
         for line in page.lines:
             self.add(line)
 
-    def flush(self, source: str = "list") -> None:
-        """Nothing is landed."""
+    async def room(self) -> None:
+        """There is always room: nothing is kept but fingerprints."""
 
     def add(self, line: bytes) -> None:
         body: dict[str, Any] = msgspec.json.decode(line)
@@ -206,14 +206,14 @@ class _AccountAudit:
         if row.strategy == "per_parent":
             return await self._read_parents(row, collector)
         if row.strategy == "chain":
-            await reading.by_chain(self.client, collector)  # type: ignore[arg-type]
+            await reading.by_chain(self.client, collector)
             return _Scope(row, None, self.until)
         low = 0 if full else self.until - SAMPLE
         if row.name == "events":
             low = max(low, self.until - EVENT_RETENTION_DAYS * 86_400 + 3600)
         if not full and await self._is_small(row):
             low = 0
-        await reading.by_window(self.client, collector, low, self.until)  # type: ignore[arg-type]
+        await reading.by_window(self.client, collector, [(low, self.until)])
         return _Scope(row, low, self.until)
 
     async def _read_parents(self, row: StripeObject, collector: _Collector) -> _Scope:
