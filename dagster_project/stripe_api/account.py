@@ -68,7 +68,7 @@ class AccountReader:
         self.dues: dict[str, Due] = {}
         self.states: dict[str, tuple[State, str]] = {}
         self.shown: dict[str, int] = {}  # rows per object that the progress has been told of
-        self.lately: feed.Dirty = {}
+        self.marks: feed.Dirty = {}
         self.governor = Governor(paced=not settings.uses_simulator)
 
     async def run(self, names: Sequence[str], *, full: bool, created: tuple[int, int] | None) -> None:
@@ -142,13 +142,13 @@ class AccountReader:
         low = cursor["until"] - feed.OVERLAP if cursor else self.anchor - EVENT_RETENTION_DAYS * _DAY
         sink = self._sink(row)
         seen = await self.loader.ask(lambda con: events_since(con, self.key, low))
-        news = feed.News(sink, seen, self.anchor - overlap(row), marking=bool(self.cursors))
+        news = feed.News(sink, seen, self.anchor - overlap(row), first=not self.cursors)
         mine = [batch for batch in self.waiting if (batch.account_id, batch.livemode) == self.key]
         for batch in mine:
             news.mark(batch.lines())
         await self._guarded("events", self._poll(news, low))
         failed = self.states["events"][0] != "ok"
-        self.lately = news.lately
+        self.marks = news.marks
         for name in news.marks.keys() & self.cursors.keys():
             owed = Owed.read(self.cursors[name].get("owed"))
             owed.ids.update(news.marks[name])
@@ -187,7 +187,7 @@ class AccountReader:
             elif cursor is None or "high" not in cursor:
                 before = self.cursors.get(row.name)
                 one = whole(row, self.anchor, self._start, Owed.read(before.get("owed")) if before else None)
-                one.owed.ids |= self.lately.get(row.name, {}) if self.moves else {}
+                one.owed.ids |= self.marks.get(row.name, {}) if self.moves else {}
             else:
                 one = due(row, cursor, self.anchor, self._start)
             self.dues[row.name] = prepared(con, one, self.key)

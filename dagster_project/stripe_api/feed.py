@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 
 import msgspec
 
@@ -55,9 +56,12 @@ def dirty(events: Iterable[Event], marked: Dirty | None = None) -> Dirty:
     """
     marked = {} if marked is None else marked
     for event in events:
+        told_of = _told_of(event.type)
+        if not told_of:
+            continue
         head = _object.decode(event.data.object)
-        for row in CATALOGUE.values():
-            if not row.announces(event.type) or head.object not in row.kinds:
+        for row in told_of:
+            if head.object not in row.kinds:
                 continue
             # An `invoice.upcoming` event shows a preview; its id names nothing that could be read.
             if head.id and row.strategy != "children" and not head.id.startswith("upcoming_"):
@@ -74,6 +78,11 @@ def dirty(events: Iterable[Event], marked: Dirty | None = None) -> Dirty:
     return marked
 
 
+@cache
+def _told_of(event_type: str) -> tuple[StripeObject, ...]:
+    return tuple(row for row in CATALOGUE.values() if row.announces(event_type))
+
+
 def _reference(value: msgspec.Raw | None) -> str | None:
     """The id in an expandable field."""
     if value is None:
@@ -88,16 +97,15 @@ def _reference(value: msgspec.Raw | None) -> str | None:
 class News:
     """Takes events for a sink: only those that were never `seen` are landed and mark objects.
 
-    `marks` are of all, `lately` of those created since `late`. `marking` False is for a first reading, which reads
-    every object anyway.
+    `marks` are of all. A `first` reading lists every object anyway: its marks are only of what lists hide, and of what
+    was announced since `late` and may not be listed yet.
     """
 
     sink: Sink
     seen: set[str]
     late: int
-    marking: bool
+    first: bool
     marks: Dirty = field(default_factory=dict)
-    lately: Dirty = field(default_factory=dict)
 
     @property
     def row(self) -> StripeObject:
@@ -116,10 +124,9 @@ class News:
         """Remember what events announce, landed by this run or one before."""
         for event in map(read, lines):
             self.seen.add(event.id)
-            if self.marking:
+            hidden = any(row.hidden_note for row in _told_of(event.type))
+            if not self.first or hidden or event.created >= self.late:
                 dirty([event], self.marks)
-            if event.created >= self.late:
-                dirty([event], self.lately)
 
     def brought(self, bodies: Iterable[bytes], livemode: bool, now: datetime) -> None:
         """Events that webhooks brought; those of the other mode are left alone."""

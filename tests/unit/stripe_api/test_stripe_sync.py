@@ -599,3 +599,14 @@ def test_a_list_that_goes_round_in_circles_ends_with_an_error(
     stripe.hook = lambda request: None
     sync(settings, warehouse)
     assert rows(warehouse, "select count(*) from stripe.charges") == [(300,)]
+
+
+def test_what_lists_hide_is_read_when_the_events_of_a_first_reading_name_it(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    hidden = {"id": "cus_clock", "object": "customer", "created": NOW - 9 * DAY}
+    stripe.lists["/v1/customers"] = []
+    stripe.announce("customer.created", hidden, number=1, created=NOW - 9 * DAY)
+    stripe.hook = lambda request: reply(hidden) if request.path == "/v1/customers/cus_clock" else None
+    sync(settings, warehouse)
+    assert rows(warehouse, "select id from stripe.customers") == [("cus_clock",)]
