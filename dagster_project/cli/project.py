@@ -42,10 +42,13 @@ def docs() -> int:
 @click.option("--only", help="Of extract: some of backfill,incremental,faults,peers.")
 @click.option("--scale", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Of extract: part of its size.")
 @click.option("--peer-python", help="Of extract: an interpreter that has dlt, when this one has not.")
-def bench(names: tuple[str, ...], as_json: bool, only: str | None, scale: float, peer_python: str | None) -> int:
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Of extract: where businesses stay.")
+def bench(
+    names: tuple[str, ...], as_json: bool, only: str | None, scale: float, peer_python: str | None, keep: Path | None
+) -> int:
     """The project's benchmarks, demo, refresh, dev, simulator and extract: figures beside their limits."""
     from dagster_project.bench import run
     from dagster_project.bench.extract import Options
 
     parts = tuple(filter(None, (only or "").split(",")))
-    return run(names, Options(parts, scale, peer_python), as_json=as_json)
+    return run(names, Options(parts, scale, peer_python, keep), as_json=as_json)

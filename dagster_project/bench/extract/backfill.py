@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from dagster_project.bench.extract.local import IN_ALL, PER_ENDPOINT, Latency, LocalStripe, local_stripe
 from dagster_project.bench.extract.measured import Run, rebuilt_cpu_s, synchronised
@@ -36,6 +37,7 @@ class World:
 
     def __init__(self, folder: Path, options: Options) -> None:
         self.folder, self.options = folder, options
+        self._businesses = (options.keep or folder) / f"scale-{options.scale:g}"
 
     def figure(
         self, of: str, what: str, value: float | None, limit: float | None, unit: str = "", better: str = "less",
@@ -49,19 +51,15 @@ class World:
             "weather", "latency of a page as a client meets it, median", met.median, None, "ms", note=note
         )
 
-    @contextmanager
-    def one_type(self) -> Iterator[LocalStripe]:
-        objects = self.options.scaled(ONE_TYPE_OBJECTS, 1_000)
-        with local_stripe(self.folder / "one", scenario="flat", objects=objects, months=self.options.months) as stripe:
-            yield stripe
+    def one_type(self) -> AbstractContextManager[LocalStripe]:
+        return self.business("one", scenario="flat", objects=self.options.scaled(ONE_TYPE_OBJECTS, 1_000))
 
-    @contextmanager
-    def all_types(self) -> Iterator[LocalStripe]:
-        customers = self.options.scaled(ALL_CUSTOMERS, 10)
-        with local_stripe(
-            self.folder / "all", scenario="saas", customers=customers, months=self.options.months
-        ) as stripe:
-            yield stripe
+    def all_types(self) -> AbstractContextManager[LocalStripe]:
+        return self.business("all", scenario="saas", customers=self.options.scaled(ALL_CUSTOMERS, 10))
+
+    def business(self, name: str, **size: Any) -> AbstractContextManager[LocalStripe]:
+        """A simulator of a business, which is made when it is asked for the first time."""
+        return local_stripe(self._businesses / name, **size, months=self.options.months)
 
     @property
     def measured(self) -> Backfilled | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from dagster_project.bench.extract.backfill import World
-from dagster_project.bench.extract.local import PAGE, LocalStripe, local_stripe
+from dagster_project.bench.extract.local import PAGE, LocalStripe
 from dagster_project.bench.extract.measured import Run, synchronised
 from dagster_project.bench.extract.truth import pages
 from dagster_project.bench.figures import Figure, tell
@@ -45,14 +45,14 @@ Changed = Mapping[str, Sequence[str]]
 
 def incremental(world: World) -> Iterator[Figure]:
     objects = world.options.scaled(OBJECTS, 1_000)
-    folder, data = world.folder / "large", world.folder / "large-data"
+    data = world.folder / "large-data"
     tell(f"extract: making a flat business of {objects:,} objects …")
-    with local_stripe(folder, scenario="flat", objects=objects, months=world.options.months) as stripe:
+    with world.business("large", scenario="flat", objects=objects) as stripe:
         tell("extract: filling a warehouse with it, without latency or limits …")
         run = synchronised(stripe, data, paced=False, mode="full")
     note = f"{run.seconds:.0f} s, {1e6 * run.cpu_s / objects:.0f} ms of CPU per 1,000"
     yield world.figure(f"filling with {objects:,}", "peak memory", run.peak_mb, 1200, "MB", note=note)
-    with local_stripe(folder) as stripe:
+    with world.business("large", scenario="flat", objects=objects) as stripe:
         yield from _nothing(world, stripe, data, objects)
         number = world.options.scaled(CHANGES, 20)
         yield from _changes(world, stripe, data, objects, FOUR, number, limit_s=15)

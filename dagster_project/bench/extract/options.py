@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 PARTS = ("backfill", "incremental", "faults", "peers")
 
 
 @dataclass(frozen=True)
 class Options:
-    """`only` some parts; `scale` of the sizes; the interpreter that has dlt, when this one has not."""
+    """`only` some parts; `scale` of the sizes; the interpreter that has dlt, when this one has not; `keep` is a folder
+    in which the businesses stay for the next time."""
 
     only: tuple[str, ...] = ()
     scale: float = 1.0
     peer_python: str | None = None
+    keep: Path | None = None
 
     def scaled(self, number: int, least: int) -> int:
         return max(least, int(number * self.scale))
