@@ -50,9 +50,25 @@ def synchronised(
                stripe.traffic())  # fmt: skip
 
 
-def rebuilt_cpu_s(stripe: LocalStripe, data_dir: Path) -> float:
-    """CPU seconds of loading everything that was landed once more, without Stripe."""
-    return float(_child(stripe, data_dir, True, what="rebuild")[1]["cpu_s"])
+@dataclass(frozen=True)
+class Part:
+    """A part of the way by itself."""
+
+    cpu_s: float
+    peak_mb: float
+    rows: int
+
+
+def read_alone(stripe: LocalStripe, data_dir: Path) -> Part:
+    """Everything read and landed, and not loaded, as fast as both sides can."""
+    said = _child(stripe, data_dir, False, what="read")[1]
+    return Part(said["cpu_s"], said["peak_mb"], said["received"])
+
+
+def loaded_alone(stripe: LocalStripe, data_dir: Path) -> Part:
+    """Everything that was landed loaded once more, without Stripe."""
+    said = _child(stripe, data_dir, False, what="rebuild")[1]
+    return Part(said["cpu_s"], said["peak_mb"], 0)
 
 
 def _child(stripe: LocalStripe, data_dir: Path, paced: bool, **order: Any) -> tuple[float, dict[str, Any]]:
