@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dagster_project.bench import demo, dev, extract, simulator
 from dagster_project.bench.commands import free_port
-from dagster_project.bench.figures import Figure, show
+from dagster_project.bench.figures import Figure, show, tell
 from dagster_project.errors import UsageError
 
 _PORTS = ("LEDGERLINE_UI_PORT", "LEDGERLINE_RECEIVER_PORT", "LEDGERLINE_SIMULATOR_PORT")
@@ -46,6 +46,7 @@ def run(names: Sequence[str], options: extract.Options, *, as_json: bool = False
                 if not names or name in names or (name == "demo" and set(names) & {"refresh", "dev"}):
                     for figure in benchmark(environment):
                         figures.append(figure)
+                        tell(f"  {figure.what}: {figure.text}")
         finally:  # what was measured before something failed is not lost
             show(figures, as_json=as_json)
     return int(any(figure.met is False for figure in figures))

@@ -33,6 +33,11 @@ class Figure:
             return None
         return self.value <= self.limit if self.better == "less" else self.value >= self.limit
 
+    @property
+    def text(self) -> str:
+        """What was measured, in its unit."""
+        return _amount(self.value, self.unit)
+
 
 def tell(text: str) -> None:
     """What is being done now; beside the figures, which a program may read."""
@@ -46,7 +51,7 @@ def show(figures: Sequence[Figure], *, as_json: bool) -> None:
         return
     table(
         ("benchmark", "what", "measured", "limit", "of the limit", "met"),
-        [(f.benchmark, f.what, _amount(f.value, f.unit), _limit(f), _ratio(f), _met(f)) for f in figures],
+        [(f.benchmark, f.what, f.text, _limit(f), _ratio(f), _met(f)) for f in figures],
     )
     for figure in figures:
         if figure.note:
