@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 from dagster_project.errors import LedgerlineError
@@ -109,6 +110,27 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
             "published warehouse",
             "ok",
             f"version {publication.number}, data until {publication.data_until:%Y-%m-%d %H:%M} UTC",
+        )
+        yield from _reads(publication.path)
+
+
+def _reads(published: Path) -> Iterator[Finding]:
+    """How much of Stripe's read allocation is used, as far as the published version knows."""
+    from dagster_project.stripe_api.allocation import standings
+    from dagster_project.warehouse.connection import open_file
+
+    try:
+        with open_file(published, read_only=True, wait=0) as con:
+            found = standings(con)
+    except LedgerlineError:  # somebody holds it open for writing, which publishing mends
+        return
+    for one in found:
+        much = max(one.used, one.projected) > one.allowed
+        yield Finding(
+            f"{one.who}: reads",
+            "warn" if much else "ok",
+            f"{one.used:,} of {one.allowed:,} that Stripe allows in 30 days; {one.projected:,} at this pace",
+            "Polling slows down by itself; read fewer objects, or ask Stripe for more." if much else "",
         )
 
 

@@ -167,6 +167,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
     """Publication, age, object states and effects as one value; `ok` is False when something needs a person."""
     from dagster_project.activation.overview import overview
     from dagster_project.ops.database import open_ops
+    from dagster_project.stripe_api.allocation import standings
     from dagster_project.warehouse.publish import current
 
     publication = current(Warehouse(settings.data_dir))
@@ -180,6 +181,11 @@ def read_status(settings: Settings) -> dict[str, Any]:
         exceptions = _rows(con, _HEADLINE["exceptions"])
         accounts = _rows(con, "select account_id, livemode, name, synced_until from sync.accounts order by account_id")
         ties = _rows(con, _HEADLINE["balance"])
+        reads = [
+            {"who": one.who, "livemode": one.livemode, "used": one.used, "allowed": one.allowed,
+             "projected": one.projected}
+            for one in standings(con)
+        ]  # fmt: skip
     effects = overview(open_ops(settings))
     waiting = [row for row in effects if row.get("dead") or row.get("unsure")]
     return {
@@ -194,6 +200,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "objects": objects,
         "exceptions": exceptions,
         "balance": ties,
+        "reads": reads,
         "exponents": exponents(settings),
         "effects": effects,
     }
@@ -221,6 +228,12 @@ def show_status(report: dict[str, Any]) -> None:
             for r in report["balance"]
         ],
     )
+    if report["reads"]:
+        say("\nReads in 30 days, of which Stripe allows 500 per transaction and 10,000 at least")
+        table(
+            ("account", "made", "allowed", "at this pace"),
+            [(r["who"], f"{r['used']:,}", f"{r['allowed']:,}", f"{r['projected']:,}") for r in report["reads"]],
+        )
     if report["objects"]:
         say("\nObjects that could not be read")
         table(("object", "state", "why"), [(r["object"], r["state"], r["message"]) for r in report["objects"]])

@@ -35,6 +35,7 @@ def inbox_sensor(
     """Refreshes when webhooks have arrived. Events of one tick share a run, and a run that has not begun reading yet
     takes later ones along."""
     from dagster_project.receiver.inbox import pending
+    from dagster_project.stripe_api.allocation import reason_to_wait
 
     with ledgerline.ops() as engine:
         rows = pending(engine)
@@ -45,6 +46,8 @@ def inbox_sensor(
         return dg.SkipReason(f"A run was started for the {len(rows)} webhooks that wait.")
     if _has_run(context.instance, refresh.name, _QUEUED):
         return dg.SkipReason("A refresh that is queued takes them along.")
+    if reason := reason_to_wait(ledgerline.settings, ledgerline.warehouse):
+        return dg.SkipReason(f"{len(rows)} webhooks wait. {reason}")
     context.update_cursor(str(newest))
     return dg.RunRequest(run_key=f"inbox-{newest}", tags={"ledgerline/trigger": "webhook"})
 

@@ -20,6 +20,7 @@ from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api.catalog import CATALOGUE
 
 LIVE, SANDBOX, ENDPOINT = 100.0, 25.0, 25.0  # requests per second
+_SLOWER_ENDPOINTS = {"/files": 20.0, "/files/{id}": 20.0}
 LEFT_FOR_OTHERS = 0.05
 # Stripe does not publish how many requests it answers at once; these suffice for its limits at 0.8 s per answer.
 IN_FLIGHT, IN_FLIGHT_ENDPOINT = 80, 24
@@ -112,6 +113,7 @@ class Governor:
     requests: Counter[str] = field(default_factory=Counter)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     expected: dict[str, float] = field(default_factory=dict)
+    recorded: Counter[tuple[str, str]] = field(default_factory=Counter)  # what the warehouse knows of the counts
 
     @classmethod
     def of(cls, settings: Settings, account: Account) -> Governor:
@@ -163,13 +165,16 @@ class Governor:
         each = Counter(name for _, name in recent)
         return Share(
             len(recent) / seconds / self.limit,
-            {name: number / seconds / min(ENDPOINT, self.limit) for name, number in each.items()},
+            {name: number / seconds / self._limit_of(name) for name, number in each.items()},
         )
 
     def lane(self, endpoint: str) -> _Lane:
         if endpoint not in self._lanes:
-            self._lanes[endpoint] = _Lane(endpoint, min(ENDPOINT, self.limit) * (1 - self.leave))
+            self._lanes[endpoint] = _Lane(endpoint, self._limit_of(endpoint) * (1 - self.leave))
         return self._lanes[endpoint]
+
+    def _limit_of(self, endpoint: str) -> float:
+        return min(_SLOWER_ENDPOINTS.get(endpoint, ENDPOINT), ENDPOINT, self.limit)
 
     # ---- whose turn it is ------------------------------------------------------------------------------------
     def _enqueue(self, lane: _Lane) -> asyncio.Future[None]:

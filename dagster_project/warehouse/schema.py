@@ -77,6 +77,18 @@ _SYNC: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("example", "VARCHAR", "Id of one of them."),
         ),
     ),
+    "requests": (
+        "Requests to Stripe, which count against the account's read allocation.",
+        (
+            *_OWNER,
+            ("through", "VARCHAR", "Name of the account whose key read a connected account; null for its own key."),
+            ("day", "DATE", "The day, by Stripe's clock (UTC)."),
+            ("read_at", "TIMESTAMPTZ", "When the run ended, by Stripe's clock; null for days added up."),
+            ("endpoint", "VARCHAR", "What was asked, e.g. /charges or /charges/{id}."),
+            ("requests", "BIGINT", "Requests, refused ones included."),
+            ("refused", "BIGINT", "Those that were answered with 429."),
+        ),
+    ),
     "loads": (
         "Landed files that are in the warehouse.",
         (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +14,9 @@ import pytest
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.orchestration.sensors import build_failure_sensor, effects_sensor, inbox_sensor
 from dagster_project.receiver.inbox import store
+from dagster_project.stripe_api.allocation import record
+from dagster_project.stripe_api.governor import Governor
+from dagster_project.warehouse.schema import ensure
 from tests.orchestration.conftest import settings_in
 
 
@@ -74,6 +79,36 @@ def test_a_refresh_that_is_queued_takes_later_webhooks_along(
     instance.report_run_failed(queued)
     with context(instance, pipeline) as given:
         assert isinstance(inbox_sensor(given), dg.RunRequest)
+
+
+@pytest.fixture
+def spent(tmp_path: Path) -> Pipeline:
+    """An account that has used nearly all reads that Stripe allows it."""
+    pipeline = Pipeline(settings_in(tmp_path / "data", STRIPE_API_KEY="sk_live_unit"))
+    with pipeline.warehouse.connect() as con:
+        ensure(con)
+        record(con, ("acct_1", True), datetime.now(UTC), Governor(requests=Counter({"/charges": 9_450})))
+    return pipeline
+
+
+def test_polling_pauses_with_a_reason_where_the_read_allocation_is_nearly_used(
+    instance: dg.DagsterInstance, defs: dg.Definitions, spent: Pipeline, tmp_path: Path
+) -> None:
+    hourly = defs.resolve_schedule_def("refresh_hourly")
+    reasons = []
+    with dg.build_schedule_context(instance=instance, resources={"ledgerline": spent}) as given:
+        reasons.append(hourly.evaluate_tick(given).skip_message)
+    with spent.ops() as engine:
+        event = {"object": "event", "id": "evt_1", "type": "charge.updated", "created": 1, "data": {"object": {}}}
+        assert store(engine, json.dumps(event).encode())
+    with context(instance, spent) as given:
+        skipped = inbox_sensor(given)
+        assert isinstance(skipped, dg.SkipReason)
+        reasons.append(skipped.skip_message)
+    assert all("acct_1 has used 9,450 of the 10,000 reads" in (reason or "") for reason in reasons)
+    fresh = Pipeline(settings_in(tmp_path / "fresh", STRIPE_API_KEY="sk_live_unit"))
+    with dg.build_schedule_context(instance=instance, resources={"ledgerline": fresh}) as given:
+        assert len(hourly.evaluate_tick(given).run_requests or []) == 1
 
 
 def test_no_effect_is_due_when_there_is_none(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
