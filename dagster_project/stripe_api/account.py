@@ -24,6 +24,7 @@ from dagster_project.errors import (
 )
 from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api import feed, reading
+from dagster_project.stripe_api.allocation import record
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject
 from dagster_project.stripe_api.client import connect
 from dagster_project.stripe_api.due import Due, due, kept, may_appear, overlap, prepared, whole
@@ -69,7 +70,7 @@ class AccountReader:
         self.states: dict[str, tuple[State, str]] = {}
         self.shown: dict[str, int] = {}  # rows per object that the progress has been told of
         self.marks: feed.Dirty = {}
-        self.governor = Governor(paced=not settings.uses_simulator)
+        self.governor = Governor.of(settings, account)
 
     async def run(self, names: Sequence[str], *, full: bool, created: tuple[int, int] | None) -> None:
         """Read and load `names`; `full` forgets what is known, `created` limits it to a range and moves no cursor.
@@ -82,6 +83,9 @@ class AccountReader:
                 await self._run(names, full=full, created=created)
             except BaseExceptionGroup as group:
                 raise reading.first_of(group) from group
+            finally:
+                if self.report.accounts:
+                    await self.loader.ask(self._record_requests)
 
     async def _run(self, names: Sequence[str], *, full: bool, created: tuple[int, int] | None) -> None:
         self.identity = await identify(self.client, self.account, self.connected)
@@ -381,6 +385,10 @@ class AccountReader:
         made = datetime.fromtimestamp(who.created, UTC) if who.created else None
         until = datetime.fromtimestamp(self.now, UTC)
         record_account(con, *self.key, who.name, who.country, who.currency, made, until)
+
+    def _record_requests(self, con: duckdb.DuckDBPyConnection) -> None:
+        through = self.account.name if self.connected else None
+        record(con, self.key, self.client.clock, self.governor, through)
 
     def _finish(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
         moment = datetime.fromtimestamp(self.now, UTC)

@@ -33,7 +33,7 @@ from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api.catalog import API_VERSION, StripeObject
 from dagster_project.stripe_api.clock import StripeClock
 from dagster_project.stripe_api.governor import Governor, endpoint_of
-from dagster_project.stripe_api.pages import Nested, Page, Unusable, Walk, head, read_object, read_page, where
+from dagster_project.stripe_api.pages import Nested, Page, Unusable, head, read_object, read_page, where
 
 _TIMEOUT = aiohttp.ClientTimeout(total=80, connect=20)
 _KINDS: Mapping[str, int] = {  # of trouble that may pass, and how often it may happen to one request
@@ -307,4 +307,4 @@ def _pause(tries: int) -> float:
     return float(min(8.0, 0.25 * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
-__all__ = ["Answer", "Nested", "Page", "StripeClient", "Walk", "connect"]
+__all__ = ["Answer", "Nested", "Page", "StripeClient", "connect", "where"]

@@ -213,6 +213,7 @@ class Governor:
                 lane.waiting.popleft()
             if not lane.waiting:
                 del self._queue[name]
+        self._rate.limit = self.limit * (1 - self.leave)  # the mode is known after the first answers only
         if not self._queue or not self._room.free(now) or (self.paced and self._rate.ready > now):
             return None
         able = [

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from dagster_project.errors import StripeAnswerError
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 
 
@@ -110,27 +109,6 @@ def _head(name: str) -> msgspec.json.Decoder[Any]:
         if child.parent == row.name and child.parent_field:
             fields.append((child.parent_field, Nested | None, None))
     return msgspec.json.Decoder(msgspec.defstruct(f"Head_{row.name}", fields))
-
-
-class Walk:
-    """Follows the cursor of one list and notices when it leads in a circle, of whatever length."""
-
-    def __init__(self, row: StripeObject, path: str) -> None:
-        self._row, self._path = row, path
-        self._seen: set[str] = set()
-
-    def after(self, page: Page) -> str:
-        """The cursor of the next page. Raises StripeAnswerError where the list has been already."""
-        last: str = page.heads[-1].id
-        if last in self._seen:
-            raise StripeAnswerError(
-                f"{where(self._row.name, self._path, page.request['params'])}: the list leads back to {last} and "
-                "would never end.",
-                "Run again; nothing was skipped.",
-                request_id=page.request.get("request_id"),
-            )
-        self._seen.add(last)
-        return last
 
 
 def where(name: str, path: str, params: Mapping[str, Any]) -> str:

@@ -9,11 +9,15 @@ from typing import Any
 
 import duckdb
 import pytest
+from aiohttp import web
+from fake_stripe import ACCOUNT, FakeStripe
 
+from dagster_project.errors import StripeUnreachable
 from dagster_project.settings import Settings
 from dagster_project.stripe_api import allocation
 from dagster_project.stripe_api.allocation import pause_between_polls, record, standings, used
 from dagster_project.stripe_api.governor import Governor
+from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.schema import ensure
 
@@ -197,3 +201,23 @@ def test_a_poll_that_does_not_fit_is_told_to_wait_and_why(warehouse: Warehouse, 
 def test_a_file_from_before_requests_were_counted_tells_nothing(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("drop table sync.requests")
     assert standings(con) == []
+
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["a run that ends well", "a run that breaks off"])
+def test_every_request_of_a_run_is_counted(stripe: FakeStripe, settings: Settings, breaks: bool) -> None:
+    def hook(request: web.Request) -> web.StreamResponse | None:
+        if breaks and request.path == "/v1/events":
+            return web.Response(text="<html>Sign in</html>", content_type="text/html")
+        return None
+
+    stripe.hook = hook
+    warehouse = Warehouse(settings.data_dir)
+    if breaks:
+        with pytest.raises(StripeUnreachable):
+            sync(settings, warehouse)
+    else:
+        sync(settings, warehouse)
+    with warehouse.connect(read_only=True) as con:
+        counted = con.execute("select account_id, livemode, sum(requests)::bigint from sync.requests group by all")
+        assert counted.fetchall() == [(ACCOUNT, False, stripe.requests.total())]
+        assert [one.used for one in standings(con)] == [stripe.requests.total()]

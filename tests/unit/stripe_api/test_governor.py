@@ -126,6 +126,20 @@ def test_in_a_sandbox_all_endpoints_share_25(run: Run) -> None:
     assert min(stripe.answered.values()) >= 0.9 * max(stripe.answered.values())
 
 
+def test_a_mode_that_is_known_later_holds_from_then_on(run: Run) -> None:
+    governor = Governor(leave=0)
+    stripe = Stripe(governor, rate_limit=25)
+
+    async def identified() -> None:
+        await stripe.request("/balance")
+        governor.livemode = False
+        await stripe.work_on(*MANY, seconds=30)
+
+    run(identified)
+    assert 0.98 * 25 * 30 <= stripe.answered.total() <= 1.05 * 25 * 30
+    assert not governor.refusals
+
+
 def test_no_second_sees_many_more_requests_than_the_limit(run: Run) -> None:
     stripe = Stripe(Governor(leave=0))
     run(lambda: stripe.work_on(MANY[0], seconds=20, workers=200))
