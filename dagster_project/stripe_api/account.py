@@ -36,11 +36,11 @@ from dagster_project.stripe_api.owed import FOREVER, Owed
 from dagster_project.stripe_api.report import ObjectReport, Progress, State, SyncReport
 from dagster_project.stripe_api.sink import Sink, digest
 from dagster_project.stripe_api.standing import (
+    asked,
     cursors_of,
     events_since,
     fingerprints,
     parents_to_ask,
-    unlisted_payouts,
     unseen,
 )
 from dagster_project.warehouse.state import Cursor, record_account, record_object_state
@@ -195,6 +195,8 @@ class AccountReader:
             else:
                 one = due(row, cursor, self.anchor, self._start)
             self.dues[row.name] = prepared(con, one, self.key)
+        # Which balance transactions a payout settled: https://docs.stripe.com/payouts/reconciliation
+        self.led = asked(con, "balance_transactions", self.key)
         self.balance = fingerprints(con, CATALOGUE["balance"], self.key, None, ())
 
     async def _object(self, one: Due) -> str:
@@ -232,18 +234,18 @@ class AccountReader:
             await sink.settle()
         finally:
             await sink.abandon()
-            for other in self.sinks.values():
-                if other.row.parent == row.name and other.row.strategy == "children":
+            for other in list(self.sinks.values()):
+                if other.row.parent == row.name or other.row.name in (row.leads_to or ()):
                     other.flush()
             sink.flush()
         return "no `created` filter here; read as one list" if one.cursor.get("plain") else ""
 
-    async def _nested(self, child: StripeObject, parent: str, url: str) -> None:
-        """An embedded list that goes on: until it is landed, its parent is owed."""
-        found = await reading.nested(self.client, child, parent, url)
-        assert child.parent is not None
-        owed = self._sink(CATALOGUE[child.parent]).owed
-        self._sink(child).complete_list(parent, found, when_landed=lambda: owed.ids.pop(parent, None))
+    async def _nested(self, row: StripeObject, child: StripeObject, parent: str, url: str) -> None:
+        """A list that a row of `row` embeds or leads to: until it is landed, that row is owed."""
+        found = await reading.nested(self.client, child, url)
+        owed = self._sink(row).owed
+        more = {"asked": parent} if row.leads_to else {}
+        self._sink(child).complete_list(parent, found, when_landed=lambda: owed.ids.pop(parent, None), **more)
 
     def _sink(self, row: StripeObject) -> Sink:
         if row.name not in self.sinks:
@@ -253,7 +255,8 @@ class AccountReader:
                 known=one.known if one else {},
                 owed=one.owed if one else Owed(),
                 cursor=lambda: kept(one) if one and self.moves else None,
-                nest=self._nested,
+                nest=lambda child, parent, url: self._nested(row, child, parent, url),
+                led=self.led if row.leads_to else frozenset(),
                 on_rows=lambda rows: self._show(row.name, rows),
             )  # fmt: skip
             # Events count as seen once they are loaded, so that what they announce must be known by then.
@@ -298,6 +301,9 @@ class AccountReader:
         except Exception as error:
             self._failed(name, error)
         self.loader.of(name).seconds += time.monotonic() - began
+        # What has been read to its end is loaded while other objects are read; events are with what they announce.
+        if name != "events" and name in self.sinks and self.states[name][0] == "ok":
+            self.loader.ahead(self.sinks[name], last=True)
         if self.progress and (rows := self.shown.pop(name, 0)):
             self.progress.done(name, f"{rows:,} read")
 
@@ -316,8 +322,8 @@ class AccountReader:
 
     # ---- what the loaded rows show ---------------------------------------------------------------------------
     async def _shown_by_rows(self, names: Sequence[str]) -> None:
-        """Children of parents that show that they have some, batches of payouts, and rows that a list lacked."""
-        wanted, payouts, gone = await self.loader.ask(lambda con: self._look(con, names))
+        """Children of parents that show that they have some, and rows that a list lacked."""
+        wanted, gone = await self.loader.ask(lambda con: self._look(con, names))
 
         async def done(what: Coroutine[Any, Any, None]) -> str:
             await what
@@ -332,26 +338,22 @@ class AccountReader:
             return ""
 
         async with asyncio.TaskGroup() as group:
-            for name, asked in wanted.items():
+            for name, parents in wanted.items():
                 sink = self._sink(CATALOGUE[name])
-                group.create_task(self._guarded(name, done(reading.of_parents(self.client, sink, asked))))
-            if payouts:
-                sink = self._sink(CATALOGUE["balance_transactions"])
-                batch = reading.payout_batch(self.client, sink, payouts)
-                group.create_task(self._guarded("balance_transactions", done(batch)))
+                group.create_task(self._guarded(name, done(reading.of_parents(self.client, sink, parents))))
             for name, ids in gone.items():
                 group.create_task(self._guarded(name, absent(name, ids)))
         await self._load()
 
     def _look(
         self, con: duckdb.DuckDBPyConnection, names: Sequence[str]
-    ) -> tuple[dict[str, list[tuple[str, str, dict[str, Any]]]], list[str], dict[str, list[str]]]:
+    ) -> tuple[dict[str, list[tuple[str, str, dict[str, Any]]]], dict[str, list[str]]]:
         self._record_account(con)  # `parents_sql` may ask until when the account is known
         wanted, gone = {}, {}
         for row in (CATALOGUE[name] for name in names):
             if row.strategy == "per_parent" and row.parents_sql:
-                if asked := parents_to_ask(con, row, self.key, self.now - _ASK_PARENTS_AGAIN):
-                    wanted[row.name] = asked
+                if parents := parents_to_ask(con, row, self.key, self.now - _ASK_PARENTS_AGAIN):
+                    wanted[row.name] = parents
                 else:
                     self.states.setdefault(row.name, ("ok", ""))
             one = self.dues.get(row.name)
@@ -361,8 +363,7 @@ class AccountReader:
                     unchanged = self._sink(row).unchanged
                     ids = unseen(con, row, self.key, unchanged, one.cursor["listed"], self._start)
                 gone[row.name] = ids
-        both = {"payouts", "balance_transactions"} <= set(names)
-        return wanted, unlisted_payouts(con, self.key) if both else [], gone
+        return wanted, gone
 
     # ---- loading ---------------------------------------------------------------------------------------------
     async def _load(self) -> None:

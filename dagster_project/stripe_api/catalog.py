@@ -52,6 +52,8 @@ class StripeObject:
     relist_hours: int | None = None
     history: bool = False
     hidden_note: str | None = None
+    leads_to: Mapping[str, str] | None = None
+    leads_when: Mapping[str, Any] | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from dagster_project.warehouse.state import Cursor
 # Rows of one object that are loaded ahead. Fewer are compressed again too often when the next rows come, because DuckDB
 # works in row groups of 122,880; more leave too much for the end.
 AHEAD = 61_440
+_LAST = 5_000
 
 Part = tuple[str, Sequence[Batch], Mapping[tuple[str, bool], Cursor]]  # object, files, cursors
 T = TypeVar("T")
@@ -51,9 +52,9 @@ class Loader:
 
         return await asyncio.wrap_future(self._thread.submit(answer))
 
-    def ahead(self, sink: Sink) -> None:
-        """Take the files of a sink when they are worth a load."""
-        if sum(batch.rows for batch in sink.batches) < AHEAD:
+    def ahead(self, sink: Sink, *, last: bool = False) -> None:
+        """Take the files of a sink when they are worth a load; of the `last` ones fewer are."""
+        if sum(batch.rows for batch in sink.batches) < (_LAST if last else AHEAD):
             return
         batches, sink.batches = sink.batches, []
         self._running.append(self._thread.submit(self._load_one, sink.row.name, batches))

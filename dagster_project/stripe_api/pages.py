@@ -98,7 +98,7 @@ def head(row: StripeObject, line: bytes | msgspec.Raw) -> Any:
 
 @cache
 def _head(name: str) -> msgspec.json.Decoder[Any]:
-    """Decodes only what paging needs: id, created and the heads of embedded lists that may go on."""
+    """Decodes only what reading on needs: id, created, heads of embedded lists, and what leads to other lists."""
     row = CATALOGUE[name]
     fields: list[Any] = [
         ("id", str | None, None),
@@ -108,6 +108,7 @@ def _head(name: str) -> msgspec.json.Decoder[Any]:
     for child in CATALOGUE.values():
         if child.parent == row.name and child.parent_field:
             fields.append((child.parent_field, Nested | None, None))
+    fields += [(field, Any, None) for field in row.leads_when or ()]
     return msgspec.json.Decoder(msgspec.defstruct(f"Head_{row.name}", fields))
 
 

@@ -121,6 +121,7 @@ class Walk:
             if not page.lines and after is not None:
                 # More was promised after that row and nothing came: read its second again by time, without a cursor.
                 after, top = None, part.reached
+                followed.clear()
                 continue
             last = page.heads[-1] if page.heads else None
             times = [made for head in page.heads if (made := getattr(head, self.row.created_field, None)) is not None]
@@ -136,7 +137,7 @@ class Walk:
             self._tell()
             if part.done or last is None:
                 return
-            if last.id is None or last.id in followed:
+            if last.id in followed:
                 raise StripeAnswerError(
                     f"{self.row.name} created in [{part.low}, {until or 'now'}]: {self.path} goes round in circles "
                     f"after {last.id}.",

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dagster_project.errors import StripeAnswerError
-from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
+from dagster_project.stripe_api.catalog import StripeObject
 from dagster_project.stripe_api.client import Page, StripeClient
 from dagster_project.stripe_api.owed import Range
 from dagster_project.stripe_api.ranges import WORKERS, Walk
@@ -153,8 +153,8 @@ async def by_id(
     await each(one(id) for id in ids)
 
 
-async def nested(client: StripeClient, child: StripeObject, parent: str, url: str) -> list[Page]:
-    """All pages of a list that is embedded in an object and goes on beyond its first page."""
+async def nested(client: StripeClient, child: StripeObject, url: str) -> list[Page]:
+    """All pages of a list that an object embeds and that goes on beyond its first page, or that it leads to."""
     path, _, query = url.partition("?")
     params = dict(part.split("=", 1) for part in query.split("&") if "=" in part)
     return [page async for page in pages(client, child, path, params)]
@@ -185,16 +185,4 @@ async def of_parents(client: StripeClient, sink: Sink, parents: Iterable[tuple[s
             sink.complete_list(parent, found, asked=key)
 
     await each(one(*parent) for parent in parents)
-    sink.flush()
-
-
-async def payout_batch(client: StripeClient, sink: Sink, payouts: Iterable[str]) -> None:
-    """Which balance transactions each automatic payout settled: https://docs.stripe.com/payouts/reconciliation."""
-    row = CATALOGUE["balance_transactions"]
-
-    async def one(payout: str) -> None:
-        found = [page async for page in pages(client, row, "/v1/balance_transactions", {"payout": payout})]
-        sink.complete_list(payout, found, asked=payout)
-
-    await each(one(payout) for payout in payouts)
     sink.flush()

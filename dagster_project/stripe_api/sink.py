@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -56,6 +56,7 @@ class Sink:
     owed: Owed = field(default_factory=Owed)
     cursor: Callable[[], dict[str, Any] | None] = lambda: None
     nest: Callable[[StripeObject, str, str], Coroutine[Any, Any, None]] | None = None  # reads (child, parent, url)
+    led: Container[str] = frozenset()  # rows whose lists of other objects have been read
     on_rows: Callable[[int], None] = lambda rows: None  # told of every page
     on_landed: Callable[[], None] = lambda: None  # told of every file
     batches: list[Batch] = field(default_factory=list)
@@ -72,6 +73,7 @@ class Sink:
         for line, head in zip(page.lines, page.heads, strict=True):
             if self.owed.ids:
                 self.owed.ids.pop(head.id, None)
+            self._lead(head)
             # What lies beyond the first page may have changed although the object looks the same.
             if self._nested(head) or not self.known or self.known.get(head.id) != digest(line):
                 lines.append(line)
@@ -86,11 +88,20 @@ class Sink:
             nested = getattr(head, path, None)
             if nested is not None and nested.has_more and head.id:
                 goes_on = True
-                if self.nest:
-                    self.owed.ids[head.id] = getattr(head, self.row.created_field, None)  # until the list is landed
-                    task = asyncio.get_running_loop().create_task(self.nest(child, head.id, nested.url))
-                    self._nesting.add(task)
+                self._read_list(head, child, nested.url)
         return goes_on
+
+    def _lead(self, head: Any) -> None:
+        wanted = self.row.leads_when
+        if wanted and head.id not in self.led and all(getattr(head, name) == is_ for name, is_ in wanted.items()):
+            for name, parameter in (self.row.leads_to or {}).items():
+                self._read_list(head, CATALOGUE[name], f"{CATALOGUE[name].path}?{parameter}={head.id}")
+
+    def _read_list(self, head: Any, child: StripeObject, url: str) -> None:
+        """Until the list is landed, its parent is owed."""
+        if self.nest:
+            self.owed.ids[head.id] = getattr(head, self.row.created_field, None)
+            self._nesting.add(asyncio.get_running_loop().create_task(self.nest(child, head.id, url)))
 
     @cached_property
     def _embedded(self) -> list[tuple[StripeObject, str]]:

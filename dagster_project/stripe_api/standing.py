@@ -148,17 +148,7 @@ def parents_to_ask(
     return found
 
 
-def unlisted_payouts(con: duckdb.DuckDBPyConnection, key: Key) -> list[str]:
-    """Automatic payouts whose batch Stripe has finished and that was not read yet
-    (https://docs.stripe.com/payouts/reconciliation)."""
-    rows = con.execute(
-        f"""
-        select p.id from stripe.payouts as p
-        where {_OWN} and p.automatic and p.reconciliation_status = 'completed' and p._deleted_at is null
-            and not exists (select 1 from sync.asked as a
-                where a.account_id = p.account_id and a.livemode = p.livemode
-                    and a.object = 'balance_transactions' and a.parent = p.id)
-        """,
-        [*key],
-    )
-    return [row[0] for row in rows.fetchall()]
+def asked(con: duckdb.DuckDBPyConnection, object: str, key: Key) -> set[str]:
+    """Parents whose lists of `object` were read."""
+    rows = con.execute(f"select parent from sync.asked where {_OWN} and object = ?", [*key, object])
+    return {row[0] for row in rows.fetchall()}
