@@ -8,13 +8,14 @@ is known at any time, so that a walk can be resumed.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagster_project.errors import StripeAnswerError
 from dagster_project.stripe_api.catalog import StripeObject
-from dagster_project.stripe_api.client import Page, StripeClient
+from dagster_project.stripe_api.client import Page, StripeClient, Trail
 from dagster_project.stripe_api.owed import FOREVER, Range, merged
 
 WORKERS = 6
@@ -103,26 +104,25 @@ class Walk:
 
     async def _walk(self, part: _Part) -> None:
         after: str | None = None
-        followed: set[str] = set()
-        top, restarts = part.top, 0
+        trail, top, restarts = Trail(self.row, self.path), part.top, Counter[int]()
         while True:
             await self.room()
             until = top if top < FOREVER else None
             asked = {**self.params, "created[gte]": part.low, "created[lte]": until, "starting_after": after}
+            page = None
             try:
                 page = await self.client.page(self.row, self.path, asked)
             except StripeAnswerError as error:
-                # The row that the cursor names is gone: go on from its second by time.
-                if after is None or error.status != 400 or restarts == _RESTARTS:
+                if after is None or error.status != 400 or restarts[part.reached] == _RESTARTS:
                     raise
-                after, top, restarts = None, part.reached, restarts + 1
+            if after is not None and (page is None or (not page.lines and restarts[part.reached] < _RESTARTS)):
+                # The row that the cursor names is gone, or more was promised after it and nothing came: read its
+                # second again by time, without a cursor.
+                restarts[part.reached] += 1
+                after, top, trail = None, part.reached, Trail(self.row, self.path)
                 continue
+            assert page is not None
             self.pages += 1
-            if not page.lines and after is not None:
-                # More was promised after that row and nothing came: read its second again by time, without a cursor.
-                after, top = None, part.reached
-                followed.clear()
-                continue
             last = page.heads[-1] if page.heads else None
             times = [made for head in page.heads if (made := getattr(head, self.row.created_field, None)) is not None]
             if part.top == FOREVER and times:
@@ -137,11 +137,4 @@ class Walk:
             self._tell()
             if part.done or last is None:
                 return
-            if last.id in followed:
-                raise StripeAnswerError(
-                    f"{self.row.name} created in [{part.low}, {until or 'now'}]: {self.path} goes round in circles "
-                    f"after {last.id}.",
-                    "Run again; nothing was skipped.", request_id=str(page.request.get("request_id") or ""),
-                )  # fmt: skip
-            after = last.id
-            followed.add(last.id)
+            after = trail.after(page)
