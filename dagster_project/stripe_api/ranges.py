@@ -115,7 +115,13 @@ class Walk:
             except StripeAnswerError as error:
                 if after is None or error.status != 400 or restarts[part.reached] == _RESTARTS:
                     raise
-            if after is not None and (page is None or (not page.lines and restarts[part.reached] < _RESTARTS)):
+            if after is not None and (page is None or not page.lines):
+                if restarts[part.reached] == _RESTARTS:
+                    raise StripeAnswerError(
+                        f"{self.row.name} created until {part.reached}: {self.path} promises more after {after} and "
+                        "sends nothing.",
+                        "Run again; nothing was skipped.",
+                    )
                 # The row that the cursor names is gone, or more was promised after it and nothing came: read its
                 # second again by time, without a cursor.
                 restarts[part.reached] += 1
