@@ -15,7 +15,7 @@ from typing import Any
 
 from dagster_project.errors import StripeAnswerError
 from dagster_project.stripe_api.catalog import StripeObject
-from dagster_project.stripe_api.client import Page, StripeClient, Trail
+from dagster_project.stripe_api.client import Page, StripeClient
 from dagster_project.stripe_api.owed import FOREVER, Range, merged
 
 WORKERS = 6
@@ -104,7 +104,8 @@ class Walk:
 
     async def _walk(self, part: _Part) -> None:
         after: str | None = None
-        trail, top, restarts = Trail(self.row, self.path), part.top, Counter[int]()
+        followed: set[str] = set()
+        top, restarts = part.top, Counter[int]()
         while True:
             await self.room()
             until = top if top < FOREVER else None
@@ -125,7 +126,8 @@ class Walk:
                 # The row that the cursor names is gone, or more was promised after it and nothing came: read its
                 # second again by time, without a cursor.
                 restarts[part.reached] += 1
-                after, top, trail = None, part.reached, Trail(self.row, self.path)
+                after, top = None, part.reached
+                followed.clear()
                 continue
             assert page is not None
             self.pages += 1
@@ -143,4 +145,11 @@ class Walk:
             self._tell()
             if part.done or last is None:
                 return
-            after = trail.after(page)
+            if last.id in followed:
+                raise StripeAnswerError(
+                    f"{self.row.name} created in [{part.low}, {until or 'now'}]: {self.path} goes round in circles "
+                    f"after {last.id}.",
+                    "Run again; nothing was skipped.", request_id=str(page.request.get("request_id") or ""),
+                )  # fmt: skip
+            after = last.id
+            followed.add(last.id)
