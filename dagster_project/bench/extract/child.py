@@ -63,7 +63,7 @@ async def _read(settings: Settings, landing: Landing) -> int:
             return sinks[row.name]
 
         async def nested(child: StripeObject, parent: str, url: str) -> None:
-            sink_of(child).complete_list(parent, await reading.nested(client, child, parent, url))
+            sink_of(child).complete_list(parent, await reading.nested(client, child, url))
 
         async def one(row: StripeObject) -> None:
             if row.strategy == "chain":
