@@ -5,10 +5,10 @@ from __future__ import annotations
 import duckdb
 
 from dagster_project.stripe_api.catalog import StripeObject, columns
-from dagster_project.warehouse import drift, history
+from dagster_project.warehouse import discounts, drift, history
 from dagster_project.warehouse.stage import count, embedded, newest
-from dagster_project.warehouse.typed import elements, structure, typed
-from dagster_project.warehouse.upsert import merge
+from dagster_project.warehouse.typed import container_of, elements, structure, typed
+from dagster_project.warehouse.upsert import NAMED, merge
 
 
 def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObject, path: str, observed: str) -> int:
@@ -17,7 +17,9 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
     All of a parent's observations count, not only the newest: files loaded together give what they give one by one.
     """
     seen = f"(select o.* from temp.{observed} as o semi join temp.taken_{row.name} using (account_id, livemode, id))"
-    container, table = _container(row, path), f"embedded_{child.name}"
+    container, table = container_of(row, path), f"embedded_{child.name}"
+    only_named = child.name == "discounts" and row.name == "invoices"
+    source = f"'{NAMED}'" if only_named else "p._source"
     parent = child.parent_column
     own = {column.name: column for column in columns(child.name)}
     given = {parent: "p.id"} if parent and parent in own else {}
@@ -26,7 +28,7 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
         f"""
         create or replace temp table {table}_line as
         with element as (
-            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, p._source, p._row as _n,
+            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, {source} as _source, p._row as _n,
                    unnest({elements(container)}) as json
             from {seen} as p where not p._deleted
         ),
@@ -41,54 +43,22 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
         """
     )
     drift.record(con, child, f"{table}_line")
-    newest(con, f"{table}_line", table, "_observed_at desc, _n desc")
+    newest(con, f"{table}_line", table, "_observed_at, _n" if only_named else "_observed_at desc, _n desc")
     complete = f"""
         select p.account_id, p.livemode, p.id as parent, p._observed_at from {seen} as p
         where not p._deleted and json_exists({container}, '$.data')
             and coalesce((json_extract({container}, '$.has_more'))::boolean, false) = false
     """
-    # An invoice goes on naming the discounts that it had; only what they apply to shows whether they exist.
-    number = sum(merge(con, child, table, revives=row.name != "invoices"))
+    number = sum(merge(con, child, table, f"{table}_line"))
     if child.parent == row.name and parent:
         number += drop_vanished(con, child, complete, table)
-    if child.name == "discounts" and row.name in _DISCOUNTS_OF:
-        number += _drop_discounts(con, row, container)
+    if child.name == "discounts":
+        number += discounts.drop(con, row, seen)
     if child.history:
         history.from_parents(con, row, child, path)
     for grandchild, inner in embedded(child):
         number += children(con, child, grandchild, inner, table)
     return number
-
-
-def _container(row: StripeObject, path: str) -> str:
-    """The embedded list of a parent `p`: from its own column, which is parsed already, where there is one."""
-    first, _, rest = path.partition(".")
-    if not any(column.name == first and column.type == "json" for column in columns(row.name)):
-        return f"json_extract(p._payload, '$.{path}')"
-    return f"json_extract(p.\"{first}\", '$.{rest}')" if rest else f'p."{first}"'
-
-
-# Which discounts belong to a parent itself; others only pass through it.
-_DISCOUNTS_OF = {
-    "customers": "t.customer = p.id and t.subscription is null and t.subscription_item is null "
-    "and t.invoice is null and t.invoice_item is null and t.checkout_session is null",
-    "subscriptions": "t.subscription = p.id and t.subscription_item is null and t.invoice is null",
-    "subscription_items": "t.subscription_item = p.id",
-}
-
-
-def _drop_discounts(con: duckdb.DuckDBPyConnection, row: StripeObject, container: str) -> int:
-    """Tombstone the discounts that the customer, subscription or item they applied to no longer shows."""
-    shown = f"list_transform({elements(container)}, lambda x: coalesce(x ->> '$.id', x ->> '$'))"
-    return count(
-        con,
-        f"""
-        update stripe.discounts as t set _deleted_at = p._observed_at, _observed_at = p._observed_at
-        from temp.taken_{row.name} as p
-        where t.account_id = p.account_id and t.livemode = p.livemode and {_DISCOUNTS_OF[row.name]}
-            and t._deleted_at is null and t._observed_at <= p._observed_at and not list_contains({shown}, t.id)
-        """,
-    )
 
 
 def drop_vanished(con: duckdb.DuckDBPyConnection, child: StripeObject, complete: str, stage: str) -> int:

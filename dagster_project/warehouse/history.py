@@ -1,7 +1,8 @@
 """`stripe.<object>_history`: one row per version that differs, with the time in which it held.
 
 Versions come from events (exact: the event's `created`) and from re-reads (from the time of the re-read). A version
-seen by both counts once. Versions are ordered anew with each load, so rebuilding from landing gives the same rows.
+seen by both counts once. Versions of what a load brings are ordered anew, so that rebuilding from landing gives the
+same rows.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import duckdb
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 from dagster_project.warehouse.normalise import pinned
 from dagster_project.warehouse.schema import table_columns
+from dagster_project.warehouse.stage import count
 from dagster_project.warehouse.typed import elements, fingerprint, structure, typed
 from dagster_project.warehouse.upsert import pair
+from dagster_project.warehouse.versions import keep, listed, write_out
 
 # Inside one second later runs are newer; within the event list, which is newest first, later lines are older.
 _EVENT_ORDER = "e._run * 1000000000000 - e._row"
@@ -43,7 +46,7 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
         if not row.history or row.name == "subscription_items" or seen.isdisjoint(row.kinds):
             continue
         kinds = ", ".join(f"'{kind}'" for kind in row.kinds)
-        _merge_versions(
+        _candidates(
             con,
             row,
             f"""
@@ -52,11 +55,13 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
             from temp.carried as e where (e.json ->> '$.object') in ({kinds})
             """,
         )
+        keep(con, row, held=None)
     if "subscription" not in seen:
         return
-    _merge_versions(
+    items = CATALOGUE["subscription_items"]
+    _candidates(
         con,
-        CATALOGUE["subscription_items"],
+        items,
         f"""
         select e.account_id, e.livemode, unnest({elements("json_extract(e.json, '$.items')")}) as json,
                e.created as valid_from, true as exact, 'event' as _source, e._observed_at, {_EVENT_ORDER} as _n,
@@ -64,6 +69,7 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
         from temp.carried as e where (e.json ->> '$.object') = 'subscription'
         """,
     )
+    keep(con, items, held=None)
     _end_removed_items(
         con,
         "select account_id, livemode, json ->> '$.id' as id from temp.carried "
@@ -76,12 +82,12 @@ def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     con.execute(
         f"""
         create or replace temp view candidate as
-        select {_listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _row as _n,
+        select {listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _row as _n,
                {fingerprint(row)} as _content_hash
         from temp.lines semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
         """
     )
-    _merge(con, row, held=True)
+    keep(con, row, held=_new(row))
     if row.name == "subscription_items":
         _end_removed_items(con, "select account_id, livemode, subscription as id from temp.lines")
 
@@ -89,7 +95,7 @@ def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
 def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: StripeObject, path: str) -> None:
     """Versions of children that re-reads of their parents brought."""
     container = f"json_extract(o._payload, '$.{path}')"
-    _merge_versions(
+    _candidates(
         con,
         child,
         f"""
@@ -98,36 +104,45 @@ def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: St
         from temp.lines as o semi join temp.differing_{parent.name} using (account_id, livemode, id)
         where not _deleted
         """,
-        held=True,
     )
+    keep(con, child, held=_new(child))
     if child.name == "subscription_items":
         _end_removed_items(con, f"select account_id, livemode, id from temp.differing_{parent.name}")
 
 
-def _merge_versions(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str, *, held: bool = False) -> None:
-    """`held`: the row that the table holds now is a version too, should an older one have come in after it."""
-    _candidates(con, row, source)
-    _merge(con, row, held=held)
+def _new(row: StripeObject) -> str:
+    """Keys that the merge before put into the table of an object for the first time."""
+    return f"select account_id, livemode, id from temp.taken_{row.name} where not _known"
 
 
 def _end_removed_items(con: duckdb.DuckDBPyConnection, subscriptions: str) -> None:
     """An item's last version ends when a version of its subscription no longer holds it."""
     con.execute(
         f"""
-        update stripe.subscription_items_history as h set valid_to = gone.moment
-        from (
-            select i.account_id, i.livemode, i.id, min(v.valid_from) as moment
-            from stripe.subscription_items_history as i
-            semi join ({subscriptions}) as touched
-                on touched.account_id = i.account_id and touched.livemode = i.livemode and touched.id = i.subscription
-            join stripe.subscriptions_history as v
-                on v.account_id = i.account_id and v.livemode = i.livemode and v.id = i.subscription
-                and v.valid_from > i.valid_from
-            where i.valid_to is null and (v.items ->> '$.has_more') is distinct from 'true'
-                and not list_contains(list_transform({elements("v.items")}, lambda x: x ->> '$.id'), i.id)
-            group by all
-        ) as gone
-        where h.account_id = gone.account_id and h.livemode = gone.livemode and h.id = gone.id and h.valid_to is null
+        create or replace temp table ended as
+        select i.account_id, i.livemode, i.id, min(v.valid_from) as moment
+        from stripe.subscription_items_history as i
+        semi join ({subscriptions}) as touched
+            on touched.account_id = i.account_id and touched.livemode = i.livemode and touched.id = i.subscription
+        join stripe.subscriptions_history as v
+            on v.account_id = i.account_id and v.livemode = i.livemode and v.id = i.subscription
+            and v.valid_from > i.valid_from
+        where i.valid_to is null and (v.items ->> '$.has_more') is distinct from 'true'
+            and not list_contains(list_transform({elements("v.items")}, lambda x: x ->> '$.id'), i.id)
+        group by all
+        """
+    )
+    if not count(con, "select count(*) from temp.ended"):
+        return
+    places = """
+        select e.account_id, e.livemode, e.id, t.rowid as _at
+        from temp.ended as e join stripe.subscription_items as t using (account_id, livemode, id)
+    """
+    write_out(con, CATALOGUE["subscription_items"], places)
+    con.execute(
+        """
+        update sync.version_subscription_items as h set valid_to = e.moment from temp.ended as e
+        where h.account_id = e.account_id and h.livemode = e.livemode and h.id = e.id and h.valid_to is null
         """
     )
 
@@ -149,73 +164,3 @@ def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) 
         """
     )
     con.execute("create or replace temp view candidate as from temp.carried_version")
-
-
-def _merge(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: bool) -> None:
-    """Order all versions of the touched objects, keep those that differ from the one before, and close the intervals.
-
-    Of several versions inside one second the last one stays.
-    """
-    table, listed = f'stripe."{row.name}_history"', _listed(row)
-    rest = "_source, _observed_at, _content_hash"
-    target = f"{table} ({listed}, _payload, valid_from, _valid_from_is_exact, {rest}, valid_to)"
-    version = f"{listed}, _payload, valid_from, exact, {rest}"
-    # Most objects are seen for the first time, and once: they need no ordering.
-    con.execute(
-        f"""
-        create or replace temp table once as
-        select account_id, livemode, id from temp.candidate as c
-        anti join {table} using (account_id, livemode, id) group by all having count(*) = 1
-        """
-    )
-    con.execute(
-        f"insert into {target} select {version}, null "
-        "from temp.candidate semi join temp.once using (account_id, livemode, id)"
-    )
-    # Counted before they are kept: their content hashes are only worked out for those that need an order.
-    rest_of_them = "temp.candidate anti join temp.once using (account_id, livemode, id)"
-    found = con.execute(f"select count(*) from {rest_of_them}").fetchone()
-    if not found or not found[0]:
-        return
-    con.execute(f"create or replace temp table several as from {rest_of_them}")
-    current = f"""
-            union all
-            select {listed}, _payload, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1
-            from stripe."{row.name}" semi join touched using (account_id, livemode, id) where _deleted_at is null
-    """
-    con.execute(
-        f"""
-        create or replace temp table version as
-        with touched as (select distinct account_id, livemode, id from temp.several),
-        every as (
-            select {listed}, _payload, valid_from, _valid_from_is_exact as exact, _source, _observed_at, _content_hash,
-                   -9000000000000000000::bigint as _n
-            from {table} semi join touched using (account_id, livemode, id)
-            union all
-            select {listed}, _payload, valid_from, exact, _source, _observed_at, _content_hash, _n from temp.several
-            {current if held else ""}
-        ),
-        last_of_second as (
-            select * from every
-            qualify row_number() over (
-                partition by account_id, livemode, id, valid_from order by exact desc, _n desc
-            ) = 1
-        ),
-        differing as (
-            select * from last_of_second
-            qualify lag(_content_hash) over (partition by account_id, livemode, id order by valid_from)
-                is distinct from _content_hash
-        )
-        select *, lead(valid_from) over (partition by account_id, livemode, id order by valid_from) as valid_to
-        from differing
-        """
-    )
-    con.execute(
-        f"delete from {table} as h using (select distinct account_id, livemode, id from temp.several) as c "
-        "where h.account_id = c.account_id and h.livemode = c.livemode and h.id = c.id"
-    )
-    con.execute(f"insert into {target} select {version}, valid_to from temp.version")
-
-
-def _listed(row: StripeObject) -> str:
-    return ", ".join(f'"{name}"' for name, _, _ in table_columns(row))

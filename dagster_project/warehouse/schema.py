@@ -6,9 +6,12 @@ checked at each load.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import duckdb
 
 from dagster_project.stripe_api.catalog import CATALOGUE, Column, StripeObject, columns
+from dagster_project.warehouse.typed import fingerprint, from_payload
 
 SCHEMAS = ("stripe", "sync", "ops", "seeds", "staging", "intermediate", "marts", "outcomes")
 
@@ -20,7 +23,11 @@ META = (
     ("_payload", "JSON", "The object as Stripe sent it."),
     ("_api_version", "VARCHAR", "API version in which it was sent."),
     ("_observed_at", "TIMESTAMPTZ", "When Stripe was asked for it, by Stripe's clock."),
-    ("_source", "VARCHAR", "How it was read: list, read, sweep, event or absent."),
+    (
+        "_source",
+        "VARCHAR",
+        "How it was read: list, read, sweep, event, absent; or invoice, where nothing else names it.",
+    ),
     ("_deleted_at", "TIMESTAMPTZ", "When it was found deleted at Stripe; null while it exists."),
 )
 HISTORY_META = (
@@ -32,6 +39,9 @@ HISTORY_META = (
     ("_observed_at", "TIMESTAMPTZ", "When it was seen, by Stripe's clock."),
     ("_content_hash", "VARCHAR", "Fingerprint of the content; two versions in a row always differ."),
 )
+_Existing = dict[tuple[str, str], dict[str, str]]
+_SHORT = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
+_SINGLE = {"valid_from", "_valid_from_is_exact", "_source", "_observed_at"}
 
 # DuckDB's own choice for JSON takes more time and, where objects resemble each other, several times the room.
 _COMPRESSION = {"JSON": " using compression zstd"}
@@ -133,45 +143,117 @@ def table_columns(row: StripeObject) -> list[tuple[str, str, str]]:
 
 
 def ensure(con: duckdb.DuckDBPyConnection) -> None:
-    """Make what is missing: schemas, tables, columns that a newer catalogue brings, and their comments. Idempotent."""
+    """Make what is missing and bring what is older to what the catalogue says, all or nothing. Idempotent.
+
+    A column that is new, or has another type than before, is filled from the payloads that are there.
+    """
     for schema in SCHEMAS:
         con.execute(f"create schema if not exists {schema}")
-    have: dict[tuple[str, str], set[str]] = {}
-    for schema, table, column in con.execute(
-        "select schema_name, table_name, column_name from duckdb_columns() "
-        "where database_name = current_database() and schema_name in ('stripe', 'sync')"
-    ).fetchall():
-        have.setdefault((schema, table), set()).add(column)
+    have = _existing(con)
     statements: list[str] = []
     for row in CATALOGUE.values():
-        own = table_columns(row)
-        statements += _table(have, "stripe", row.name, row.description, [*own, *META])
+        own, filled = table_columns(row), {column.name: from_payload(column) for column in columns(row.name)}
+        made = _table(have, "stripe", row.name, row.description, [*own, *META], filled)
+        if ("stripe", row.name) in have and made:
+            known = ", ".join(f"'{name}'" for name in filled)
+            made.append(f"delete from sync.drift where object = '{row.name}' and field in ({known})")
+        statements += made
         if row.history:
-            text = f"{row.description} Every version that differs, with the time in which it held."
-            statements += _table(have, "stripe", f"{row.name}_history", text, [*own, *HISTORY_META])
+            statements += _history(have, row, filled, stale=bool(made))
         statements += _table(have, "sync", f"cursor_{row.name}", f"How far {row.name} were read.", list(_CURSOR))
+    state: list[str] = []
     for name, (text, wanted) in _SYNC.items():
-        statements += _table(have, "sync", name, text, list(wanted))
+        state += _table(have, "sync", name, text, list(wanted))
     if ("sync", "version") not in have:
-        statements += ["insert into sync.version values (0)", "insert into sync.built values (-1)"]
-    if statements:
+        state += ["insert into sync.version values (0)", "insert into sync.built values (-1)"]
+    if state or statements:
         con.execute("begin")
-        con.execute(";\n".join(statements))
+        con.execute(";\n".join(state + statements))
         con.execute("commit")
 
 
+def _existing(con: duckdb.DuckDBPyConnection) -> _Existing:
+    """Columns and their types, by schema and table; a view has none of its own."""
+    have: _Existing = {}
+    for schema, table, column, type_ in con.execute(
+        "select schema_name, table_name, column_name, data_type from duckdb_columns() as c semi join duckdb_tables() "
+        "as t on t.table_oid = c.table_oid and t.database_oid = c.database_oid and t.schema_oid = c.schema_oid "
+        "where database_name = current_database() and schema_name in ('stripe', 'sync')"
+    ).fetchall():
+        have.setdefault((schema, table), {})[column] = _SHORT.get(type_, type_)
+    for view in con.execute(
+        "select view_name from duckdb_views() where database_name = current_database() and schema_name = 'stripe'"
+    ).fetchall():
+        have["stripe", view[0]] = {}
+    return have
+
+
+def _history(have: _Existing, row: StripeObject, filled: Mapping[str, str], *, stale: bool) -> list[str]:
+    """Two tables of versions (versions.py says why) and the view over them that everybody reads."""
+    own, name, kept = table_columns(row), f"{row.name}_history", f"sync.version_{row.name}"
+    view = f'stripe."{name}"'
+    single = [column for column in own if column[0] in ("account_id", "livemode", "id")]
+    single += [column for column in HISTORY_META if column[0] in _SINGLE]
+    text = f"Versions of {row.name} that have several."
+    made = _table(have, "sync", f"version_{row.name}", text, [*own, *HISTORY_META], filled)
+    if made and ("sync", f"version_{row.name}") in have:  # content that is compared must be hashed in one way
+        made.append(f"alter table {kept} alter column _content_hash set data type varchar using {fingerprint(row)}")
+    if before := have.get(("stripe", name)):  # once a table of whole rows
+        shared = [c for c, type_, _ in [*own, *HISTORY_META] if before.get(c) == type_ and c != "_content_hash"]
+        there = ", ".join(f'"{c}"' for c in shared)
+        rest = [(c, filled.get(c, "null")) for c, _, _ in own if c not in shared]
+        made.append(
+            f"insert into {kept} ({', '.join([there, *(c for c, _ in rest), '_content_hash'])}) "
+            f"select *, {fingerprint(row)} from "
+            f"(select {', '.join([there, *(f'{value} as {c}' for c, value in rest)])} from {view})"
+        )
+        made.append(f"drop table {view}")
+    made += _table(have, "sync", f"single_{row.name}", f"{row.name} whose only version is their row.", single)
+    if not (made or stale) and ("stripe", name) in have:
+        return []
+    listed = ", ".join(f'"{column}"' for column, _, _ in own)
+    whole = ", ".join(f't."{column}"' for column, _, _ in own)
+    made.append(
+        f"""
+        create or replace view {view} as
+        select {listed}, _payload, valid_from, valid_to, _valid_from_is_exact, _source, _observed_at, _content_hash
+        from {kept}
+        union all
+        select {whole}, t._payload, s.valid_from, null::timestamptz, s._valid_from_is_exact, s._source, s._observed_at,
+               t._content_hash
+        from sync.single_{row.name} as s
+        join (select {listed}, _payload, {fingerprint(row)} as _content_hash from stripe."{row.name}") as t
+            on t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id
+        """
+    )
+    text = f"{row.description} Every version that differs, with the time in which it held."
+    made.append(f"comment on view {view} is {_text(text)}")
+    return made + [f'comment on column {view}."{c}" is {_text(words)}' for c, _, words in [*own, *HISTORY_META]]
+
+
 def _table(
-    have: dict[tuple[str, str], set[str]], schema: str, name: str, text: str, wanted: list[tuple[str, str, str]]
+    have: _Existing,
+    schema: str,
+    name: str,
+    text: str,
+    wanted: list[tuple[str, str, str]],
+    filled: Mapping[str, str] | None = None,
 ) -> list[str]:
-    known = have.get((schema, name))
+    """`filled`: what fills a column that rows do not have yet, or have in another type."""
+    known, filled = have.get((schema, name)), filled or {}
     full = f'{schema}."{name}"'
     if known is None:
         body = ", ".join(f'"{column}" {type_}{_COMPRESSION.get(type_, "")}' for column, type_, _ in wanted)
         made = [f"create table {full} ({body})", f"comment on table {full} is {_text(text)}"]
-    else:
-        wanted = [row for row in wanted if row[0] not in known]
-        made = [f'alter table {full} add column "{column}" {type_}' for column, type_, _ in wanted]
-    return made + [f'comment on column {full}."{column}" is {_text(words)}' for column, _, words in wanted]
+        return made + [f'comment on column {full}."{column}" is {_text(words)}' for column, _, words in wanted]
+    made = []
+    for column, type_, words in wanted:
+        if column not in known:
+            made.append(f'alter table {full} add column "{column}" {type_}')
+            made.append(f'comment on column {full}."{column}" is {_text(words)}')
+        if column in filled and known.get(column) != type_:
+            made.append(f'alter table {full} alter column "{column}" set data type {type_} using {filled[column]}')
+    return made
 
 
 def _text(value: str) -> str:

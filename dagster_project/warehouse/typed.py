@@ -52,6 +52,19 @@ def typed(row: StripeObject, *, given: dict[str, str] | None = None) -> str:
     return ", ".join(f'{given.get(column.name) or finish(column)} as "{column.name}"' for column in columns(row.name))
 
 
+def from_payload(column: Column) -> str:
+    """The column's value from the payload alone, as SQL text for a table that has `_payload`."""
+    return finish(column, "(json_transform(_payload, '" + json.dumps({column.name: _RAW[column.type]}) + "'))")
+
+
+def container_of(row: StripeObject, path: str) -> str:
+    """The embedded list of a row `p`: from its own column, which is parsed already, where there is one."""
+    first, _, rest = path.partition(".")
+    if not any(column.name == first and column.type == "json" for column in columns(row.name)):
+        return f"json_extract(p._payload, '$.{path}')"
+    return f"json_extract(p.\"{first}\", '$.{rest}')" if rest else f'p."{first}"'
+
+
 def elements(container: str) -> str:
     """The objects of an embedded list, array or single object, as a list of JSON."""
     return (

@@ -8,16 +8,23 @@ from dagster_project.errors import WarehouseError
 from dagster_project.stripe_api.catalog import StripeObject
 from dagster_project.warehouse.schema import META, table_columns
 from dagster_project.warehouse.stage import count
+from dagster_project.warehouse.versions import write_out
+
+# How a discount is known that only an invoice names: it existed once, and what it applies to shows whether it still
+# does. The first such sight stays, and any other sight counts for more.
+NAMED = "invoice"
 
 
 def merge(
-    con: duckdb.DuckDBPyConnection, row: StripeObject, source: str = "stage", *, revives: bool = True
+    con: duckdb.DuckDBPyConnection,
+    row: StripeObject,
+    source: str = "stage",
+    lines: str = "observed",
 ) -> tuple[int, int, int]:
     """(inserted, changed, deleted); `temp.taken_<object>` shows the rows that are not older than what was there.
 
-    `source` is a temporary table or view whose rows have a number of their own, `_row`.
-
-    `revives`: whether these rows show that an object exists, so that they take a tombstone away.
+    `source` is a view whose rows have a number of their own, `_row`: their place in the table `lines`. Whole rows are
+    taken from the table, because a join with what the view leaves out would keep them in memory once more.
     """
     table, taken = f'stripe."{row.name}"', f"taken_{row.name}"
     same = "t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id"
@@ -30,20 +37,30 @@ def merge(
         select s._row, p._row is not null as _known,
                p._row is null or p._deleted_at is not null or not p._same as _differs
         from temp.{source} as s left join temp.pair as p using (_row)
-        where not s._deleted and (p._row is null or s._observed_at > p._observed_at
-            or (s._observed_at = p._observed_at and p._deleted_at is null))
-            {"" if revives else "and p._deleted_at is null"}
+        where not s._deleted and case
+            when p._row is null then true
+            when s._source = '{NAMED}' then p._source = '{NAMED}' and s._observed_at < p._observed_at
+            when p._source = '{NAMED}' then true
+            else s._observed_at > p._observed_at or (s._observed_at = p._observed_at and p._deleted_at is null)
+            end
         """
     )
     con.execute(
-        f"create or replace temp view {taken} as select s.*, m._known, m._differs "
-        f"from temp.{source} as s join temp.mark_{row.name} as m using (_row)"
+        f"create or replace temp view {taken} as select m._row, s.*, m._known, m._differs "
+        f"from temp.{lines} as s join temp.mark_{row.name} as m on m._row = s.rowid"
     )
     inserted, changed, again = con.execute(
         f"select count(*) filter (not _known), count(*) filter (_known and _differs), count(*) filter (not _differs) "
         f"from temp.mark_{row.name}"
     ).fetchone() or (0, 0, 0)
     if changed:
+        if row.history:
+            write_out(
+                con,
+                row,
+                f"select s.account_id, s.livemode, s.id, p._at from temp.{taken} as s join temp.pair as p using (_row) "
+                "where s._known and s._differs",
+            )
         con.execute(f"delete from {table} as t using temp.{taken} as s where {same} and s._known and s._differs")
     if inserted or changed:
         con.execute(f"insert into {table} ({listed}) select {listed} from temp.{taken} where _differs")
@@ -83,7 +100,7 @@ def pair(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) -> None
     con.execute(
         f"""
         create or replace temp table met as
-        select s._row, t.rowid as _at, t._observed_at, t._deleted_at
+        select s._row, t.rowid as _at, t._observed_at, t._source, t._deleted_at
         from temp.{source} as s join stripe."{row.name}" as t
             on t.account_id = s.account_id and t.livemode = s.livemode and t.id = s.id
         """

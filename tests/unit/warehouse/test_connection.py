@@ -46,6 +46,46 @@ def test_a_second_connection_of_this_process_waits_too(bench: Bench) -> None:
         pass
 
 
+def run(bench: Bench, attach: str, then: str) -> None:
+    """Another program that dies with the file open."""
+    code = (
+        "import duckdb, os, sys; con = duckdb.connect(); "
+        f"con.execute(f\"attach '{{sys.argv[1]}}' as warehouse {attach}\"); {then}; os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(bench.warehouse.build)], timeout=60).returncode == 9
+
+
+def test_a_writer_that_is_killed_leaves_the_file_as_it_found_it(bench: Bench) -> None:
+    before = bench.warehouse.build.read_bytes()
+    code = (
+        "import os, sys; from pathlib import Path; from dagster_project.warehouse.connection import Warehouse\n"
+        "with Warehouse(Path(sys.argv[1])).connect() as con:\n"
+        "    con.execute('update sync.version set version = 77'); os._exit(9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(bench.folder)], timeout=60).returncode == 9
+    assert bench.warehouse.build.read_bytes() == before
+    assert [path.name for path in bench.warehouse.build.parent.iterdir()] == ["warehouse.duckdb"]
+    assert bench.one("select version from sync.version") == 0
+
+
+def test_what_a_killed_program_left_in_the_log_is_taken_in_before_anything_is_written(bench: Bench) -> None:
+    log = bench.warehouse.build.with_name("warehouse.duckdb.wal")
+    run(bench, "", "con.execute('update warehouse.sync.version set version = 5')")
+    assert log.exists()
+    with bench.warehouse.connect() as con:
+        assert not log.exists()
+        assert con.execute("select version from sync.version").fetchone() == (5,)
+        con.execute("update sync.version set version = 6")
+    assert bench.one("select version from sync.version") == 6
+
+
+def test_what_is_committed_before_an_error_is_kept(bench: Bench) -> None:
+    with pytest.raises(RuntimeError), bench.warehouse.connect() as con:
+        con.execute("update sync.version set version = 8")
+        raise RuntimeError
+    assert bench.one("select version from sync.version") == 8
+
+
 def test_the_file_is_called_warehouse_and_times_are_utc(bench: Bench) -> None:
     with bench.warehouse.connect(read_only=True) as con:
         assert con.execute("select current_catalog(), current_setting('TimeZone')").fetchone() == ("warehouse", "UTC")
@@ -70,7 +110,9 @@ def test_every_object_has_its_table_and_ensuring_twice_changes_nothing(bench: Be
         ensure(con)
         names = {
             row[0]
-            for row in con.execute("select table_name from duckdb_tables() where schema_name = 'stripe'").fetchall()
+            for row in con.execute(
+                "select table_name from information_schema.tables where table_schema = 'stripe'"
+            ).fetchall()
         }
         keys = con.execute("select count(*) from duckdb_constraints() where constraint_type <> 'NOT NULL'").fetchone()
         indexes = con.execute("select count(*) from duckdb_indexes()").fetchone()

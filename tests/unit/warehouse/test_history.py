@@ -144,6 +144,35 @@ def test_an_event_of_an_old_version_has_the_pinned_shape_in_the_history(bench: B
     assert bench.one("select _payload ->> '$.data.object.charge' from stripe.events where id = 'evt_2'") == "ch_1"
 
 
+def test_what_was_seen_once_is_stored_once(bench: Bench) -> None:
+    bench.load("charges", [charge("ch_1"), charge("ch_2")], 10)
+    stored = "select (select count(*) from sync.single_charges), (select count(*) from sync.version_charges)"
+    assert bench.one(stored) == (2, 0)
+    bench.load("charges", [charge("ch_1", amount=7), charge("ch_2")], 20)
+    assert bench.one(stored) == (1, 2)
+    whole = "select id, amount, valid_from, valid_to, _source, _observed_at, _payload ->> '$.amount'"
+    assert bench.rows(f"{whole} from stripe.charges_history order by id, valid_from") == [
+        ("ch_1", 1000, at(10), at(20), "list", at(10), "1000"),
+        ("ch_1", 7, at(20), None, "list", at(20), "7"),
+        ("ch_2", 1000, at(10), None, "list", at(10), "1000"),
+    ]
+    hashes = bench.rows("select id, _content_hash, length(_content_hash) from stripe.charges_history")
+    assert len(set(hashes)) == 3 and {length for *_, length in hashes} == {32}
+
+
+def test_a_deletion_and_a_return_with_the_same_content_are_no_version(bench: Bench) -> None:
+    bench.load("customers", [customer("cus_1")], 10)
+    bench.load("customers", [{"id": "cus_1", "object": "customer", "deleted": True}], 20, "absent")
+    assert versions(bench, "customers") == [("cus_1", at(10), None, False)]
+    bench.load("customers", [customer("cus_1")], 30)
+    assert versions(bench, "customers") == [("cus_1", at(10), None, False)]
+    bench.load("customers", [customer("cus_1", email="new")], 40)
+    assert versions(bench, "customers", "email") == [
+        ("cus_1@example.com", at(10), at(40), False),
+        ("new", at(40), None, False),
+    ]
+
+
 def test_intervals_of_one_object_neither_overlap_nor_leave_gaps(bench: Bench) -> None:
     texts = "abacca"
     events = [

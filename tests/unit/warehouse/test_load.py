@@ -12,6 +12,7 @@ from warehouse_world import (
     charge,
     customer,
     embedded,
+    event,
     item,
     subscription,
 )
@@ -162,6 +163,95 @@ def test_a_discount_ends_when_what_it_applied_to_no_longer_shows_it(bench: Bench
     invoice = {"id": "in_1", "object": "invoice", "created": 1767225600, "discounts": [discount], "lines": embedded()}
     bench.load("invoices", [invoice], 40)
     assert bench.one(deleted) == at(30)
+
+
+def test_a_discount_is_there_or_gone_whatever_came_first(bench: Bench) -> None:
+    """An invoice names it, and the subscription shows it, never did, or no longer does: loaded in every order.
+
+    The time of its end is the same as long as pages of one object come in the order in which they were read.
+    """
+
+    def discount(id: str, sub: str) -> dict[str, object]:
+        return {"id": id, "object": "discount", "customer": "cus_1", "subscription": sub, "start": 1767225600}
+
+    pages = []
+    for number in range(24):
+        kept, past, lost = (discount(f"di_{what}{number}", f"sub_{what}{number}") for what in ("kept", "past", "lost"))
+        subs = [subscription(f"sub_{what}{number}", discounts=[]) for what in ("kept", "past", "lost")]
+        invoice = {"id": f"in_{number}", "object": "invoice", "created": 1767225600, "lines": embedded()}
+        pages.append(
+            [
+                ("subscriptions", [subs[0] | {"discounts": [kept]}, subs[2] | {"discounts": [lost]}], 10),
+                ("invoices", [invoice | {"discounts": [kept, past, lost]}], 20),
+                ("subscriptions", [subs[0] | {"discounts": [kept]}, *subs[1:]], 30),
+                ("invoices", [invoice | {"discounts": [kept, past, lost], "status": "paid"}], 40),
+            ]
+        )
+    orders = list(itertools.permutations(range(4)))
+    with bench.warehouse.connect() as con:
+        for step in range(4):
+            for object in ("subscriptions", "invoices"):
+                chosen = [pages[n][order[step]] for n, order in enumerate(orders) if pages[n][order[step]][0] == object]
+                load(con, object, [bench.land(*page) for page in chosen])
+    ordered = [
+        n for n, order in enumerate(orders) if order.index(0) < order.index(2) and order.index(1) < order.index(3)
+    ]
+    found = bench.rows(
+        "select regexp_extract(id, '(kept|past|lost)') as what, "
+        f"if(regexp_extract(id, '[0-9]+')::int in {tuple(ordered)}, _deleted_at, null), _deleted_at is null, count(*) "
+        "from stripe.discounts group by all order by all"
+    )
+    assert found == [
+        ("kept", None, True, 24),
+        ("lost", at(30), False, 6),
+        ("lost", None, False, 18),
+        ("past", at(20), False, 6),
+        ("past", None, False, 18),
+    ]
+
+
+def test_a_complete_list_without_rows_deletes_what_the_parent_had(bench: Bench) -> None:
+    lines = [{"id": "il_1", "object": "line_item", "amount": 1}, {"id": "il_2", "object": "line_item", "amount": 1}]
+    bench.load("invoice_line_items", lines, 10, parent="in_1")
+    bench.load("invoice_line_items", [{"id": "il_9", "object": "line_item", "amount": 1}], 10, parent="in_2")
+    result = bench.load("invoice_line_items", [], 20, parent="in_1")
+    assert (result.received, result.deleted) == (0, 2)
+    assert bench.rows("select id, _deleted_at from stripe.invoice_line_items order by id") == [
+        ("il_1", at(20)),
+        ("il_2", at(20)),
+        ("il_9", None),
+    ]
+    bench.load("balance_transactions", [{"id": "t1", "object": "balance_transaction"}], 10, parent="po_1")
+    bench.load("balance_transactions", [], 20, requests=[{"parent": "po_1", "rows": 0}])
+    assert bench.rows("select * from sync.payout_transactions") == []
+
+
+def test_an_empty_list_inside_its_parent_deletes_what_the_parent_had(bench: Bench) -> None:
+    bench.load("subscriptions", [subscription("sub_1", item("si_1", "sub_1")), subscription("sub_2")], 10)
+    result = bench.load("subscriptions", [subscription("sub_1")], 20)
+    assert result.children == {"subscription_items": 1}
+    assert bench.rows("select id, _deleted_at from stripe.subscription_items") == [("si_1", at(20))]
+    assert bench.rows("select id, valid_to from stripe.subscription_items_history") == [("si_1", at(20))]
+
+
+def test_an_older_page_of_the_parent_brings_no_removed_child_back(bench: Bench) -> None:
+    both, one = [item("si_1", "sub_1"), item("si_2", "sub_1")], [item("si_2", "sub_1")]
+    bench.load("subscriptions", [subscription("sub_1", *one)], 20)
+    bench.load("subscriptions", [subscription("sub_1", *both)], 10)
+    assert bench.rows("select id from stripe.subscription_items where _deleted_at is null") == [("si_2",)]
+    bench.load("subscriptions", [subscription("sub_1", *both)], 30)
+    bench.load("subscriptions", [subscription("sub_1", *one)], 40)
+    bench.load("subscriptions", [subscription("sub_1", *both)], 35)
+    assert bench.rows("select id from stripe.subscription_items where _deleted_at is null") == [("si_2",)]
+
+
+def test_canceled_is_not_deleted(bench: Bench) -> None:
+    bench.load("subscriptions", [subscription("sub_1", item("si_1", "sub_1"))], 10)
+    ended = subscription("sub_1", item("si_1", "sub_1"), status="canceled", canceled_at=1767225620)
+    bench.load("events", [event("evt_1", 20, "customer.subscription.deleted", ended)], 30, "event")
+    bench.load("subscriptions", [ended], 31, "read")
+    assert bench.rows("select status, _deleted_at from stripe.subscriptions") == [("canceled", None)]
+    assert bench.rows("select id, _deleted_at from stripe.subscription_items") == [("si_1", None)]
 
 
 def test_payout_batches_are_known_by_payout(bench: Bench) -> None:

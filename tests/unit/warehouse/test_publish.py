@@ -51,6 +51,20 @@ def test_the_link_leads_to_a_file_named_warehouse_that_says_which_version_it_is(
     assert bare == []
 
 
+def test_histories_are_read_in_the_published_file_under_any_name(bench: Bench) -> None:
+    bench.load("charges", [charge("ch_1"), charge("ch_2")], 10)
+    bench.load("charges", [charge("ch_2", amount=7)], 20)
+    publish(bench.warehouse, data_until=at(20))
+    asked = "select id, amount, valid_to, _content_hash is not null from {}stripe.charges_history order by 1, 3"
+    expected = [("ch_1", 1000, None, True), ("ch_2", 1000, at(20), True), ("ch_2", 7, None, True)]
+    with duckdb.connect() as con:
+        con.execute("set TimeZone = 'UTC'")
+        con.execute(f"attach '{bench.warehouse.published.resolve()}' as other (read_only)")
+        assert con.execute(asked.format("other.")).fetchall() == expected
+        con.execute("create schema stripe; create table stripe.charges (id varchar)")  # not what the view reads
+        assert con.execute(asked.format("other.")).fetchall() == expected
+
+
 def test_readers_in_other_processes_meet_no_lock_and_no_mix_while_versions_are_published(bench: Bench) -> None:
     set_amounts(bench, 0)
     publish(bench.warehouse, data_until=at(0))

@@ -117,6 +117,8 @@ def bench(tmp_path: Path, empty_build: Path) -> Bench:
 
 
 def tables(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Names of all tables in `stripe` that hold a row."""
-    names = con.execute("select table_name from duckdb_tables() where schema_name = 'stripe' order by 1").fetchall()
+    """Names of all tables and views in `stripe` that hold a row."""
+    names = con.execute(
+        "select table_name from information_schema.tables where table_schema = 'stripe' order by 1"
+    ).fetchall()
     return [name for (name,) in names if con.execute(f'select 1 from stripe."{name}" limit 1').fetchone()]
