@@ -28,7 +28,7 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
         f"""
         create or replace temp table {table}_line as
         with element as (
-            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, {source} as _source, p._row as _n,
+            select p.account_id, p.livemode, p.id, p._api_version, p._observed_at, {source} as _source, p._n,
                    unnest({elements(container)}) as json
             from {seen} as p where not p._deleted
         ),

@@ -17,9 +17,6 @@ from dagster_project.warehouse.typed import elements, fingerprint, structure, ty
 from dagster_project.warehouse.upsert import pair
 from dagster_project.warehouse.versions import keep, listed, write_out
 
-# Inside one second later runs are newer; within the event list, which is newest first, later lines are older.
-_EVENT_ORDER = "e._run * 1000000000000 - e._row"
-
 
 def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     """`temp.differing_<object>`: keys of which `temp.lines` has a line that the table has not; before the merge."""
@@ -36,9 +33,18 @@ def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
 
 def from_events(con: duckdb.DuckDBPyConnection) -> None:
     """Versions that the new events in `temp.taken_events` carry, also of subscription items inside subscriptions."""
+    # Inside one second later runs are newer; within the event list, which is newest first, later lines are older.
+    con.execute(
+        """
+        create or replace temp table event_order as
+        select _row, row_number() over (order by _run, _file desc, _row desc) as _n
+        from temp.taken_events where _differs
+        """
+    )
     objects = """
-        select account_id, livemode, created, _observed_at, _run, _row, json_extract(_payload, '$.data.object') as json
-        from temp.taken_events where _differs and (_payload ->> '$.data.object.id') is not null
+        select account_id, livemode, created, _observed_at, _n, json_extract(_payload, '$.data.object') as json
+        from temp.taken_events join temp.event_order using (_row)
+        where (_payload ->> '$.data.object.id') is not null
     """
     con.execute(f"create or replace temp table carried as {pinned(objects)}")
     seen = {kind for (kind,) in con.execute("select distinct json ->> '$.object' from temp.carried").fetchall()}
@@ -51,7 +57,7 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
             row,
             f"""
             select e.account_id, e.livemode, e.json, e.created as valid_from,
-                   true as exact, 'event' as _source, e._observed_at, {_EVENT_ORDER} as _n, null::varchar as parent
+                   true as exact, 'event' as _source, e._observed_at, e._n, null::varchar as parent
             from temp.carried as e where (e.json ->> '$.object') in ({kinds})
             """,
         )
@@ -64,7 +70,7 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
         items,
         f"""
         select e.account_id, e.livemode, unnest({elements("json_extract(e.json, '$.items')")}) as json,
-               e.created as valid_from, true as exact, 'event' as _source, e._observed_at, {_EVENT_ORDER} as _n,
+               e.created as valid_from, true as exact, 'event' as _source, e._observed_at, e._n,
                e.json ->> '$.id' as parent
         from temp.carried as e where (e.json ->> '$.object') = 'subscription'
         """,
@@ -82,7 +88,7 @@ def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     con.execute(
         f"""
         create or replace temp view candidate as
-        select {listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _row as _n,
+        select {listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _n,
                {fingerprint(row)} as _content_hash
         from temp.lines semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
         """
@@ -100,7 +106,7 @@ def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: St
         child,
         f"""
         select account_id, livemode, unnest({elements(container)}) as json, _observed_at as valid_from, false as exact,
-               _source, _observed_at, _row as _n, id as parent
+               _source, _observed_at, _n, id as parent
         from temp.lines as o semi join temp.differing_{parent.name} using (account_id, livemode, id)
         where not _deleted
         """,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+import zstandard
 
 from dagster_project.errors import LandingError, WarehouseError
 from dagster_project.stripe_api.catalog import StripeObject, get
@@ -29,6 +30,9 @@ from dagster_project.warehouse.state import (
     write_cursor,
 )
 from dagster_project.warehouse.upsert import merge
+
+# Bytes of JSON that are typed at once: they are in memory about four times, as text and as columns, read and written.
+_AT_ONCE = 100_000_000
 
 
 @dataclass
@@ -72,7 +76,7 @@ def load(
     try:
         result = LoadResult(object)
         known = loaded_files(con)
-        for group in _by_shape([batch for batch in batches if batch.key not in known]):
+        for group in _groups([batch for batch in batches if batch.key not in known]):
             stage(con, row, group)
             drift.record(con, row, "observed")
             result.received += sum(batch.rows for batch in group)
@@ -102,15 +106,27 @@ def load(
     return result
 
 
-def _by_shape(batches: list[Batch]) -> list[list[Batch]]:
-    """Files that one statement can load, in landed order: tombstones apart."""
+def _groups(batches: list[Batch]) -> list[list[Batch]]:
+    """Files that are loaded in one go, in landed order: tombstones apart, and no more than memory holds at ease."""
     groups: list[list[Batch]] = []
+    size = 0
     for batch in batches:
-        if groups and (groups[-1][0].source == "absent") == (batch.source == "absent"):
+        more = _plain_size(batch)
+        # The order of events inside one second is only known while they are together.
+        fits = size + more <= _AT_ONCE or batch.object == "events"
+        if groups and fits and (groups[-1][0].source == "absent") == (batch.source == "absent"):
             groups[-1].append(batch)
+            size += more
         else:
             groups.append([batch])
+            size = more
     return groups
+
+
+def _plain_size(batch: Batch) -> int:
+    """Bytes of the lines; the frame of zstd starts with them."""
+    with batch.path.open("rb") as file:
+        return max(zstandard.frame_content_size(file.read(18)), batch.bytes)
 
 
 def _apply(con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult, *, absent: bool) -> None:

@@ -58,8 +58,10 @@ def _in_load_order(batches: list[Batch]) -> Iterator[tuple[str, list[Batch]]]:
     ordered = sorted(batches, key=lambda batch: order[batch.object])
     for name, group in groupby(ordered, key=lambda batch: batch.object):
         files = list(group)
-        for start in range(0, len(files), _FILES_AT_ONCE):
-            yield name, files[start : start + _FILES_AT_ONCE]
+        # The order of events inside one second is only known while they are together.
+        step = len(files) if name == "events" else _FILES_AT_ONCE
+        for start in range(0, len(files), step):
+            yield name, files[start : start + step]
 
 
 def _keep_sync_state(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:

@@ -37,7 +37,11 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
         from line join temp.file as f on f.path = line.filename
         """
     )
-    con.execute("create or replace temp view lines as select rowid as _row, * from temp.observed")
+    # Several files are read at once; the order of lines is kept inside each.
+    con.execute(
+        "create or replace temp view lines as select rowid as _row, _file * 1000000000 + rowid as _n, * "
+        "from temp.observed"
+    )
     newest(con, "observed", "stage", "_observed_at desc, _file desc, rowid desc")
     if nameless := count(con, "select count(*) from temp.stage where id is null"):
         raise LandingError(f"{nameless} object(s) of {row.name} have no id.", f"Run `ledgerline backfill {row.name}`.")
@@ -70,9 +74,9 @@ def _describe(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
 
 
 def _read(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> str:
-    """A relation of `json`, `filename` and `_parent` for every line, in landed order.
+    """A relation of `json`, `filename` and `_parent` for every line.
 
-    The order is kept by reading alone; numbering the lines takes a pass of its own, so only where parents need it.
+    Numbering the lines of a file takes a pass of its own, so only where parents need it.
     """
     paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches if batch.rows)
     if not paths:  # a file without lines says through its requests that lists are complete and empty
@@ -81,11 +85,18 @@ def _read(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> str:
     if not count(con, "select count(*) from temp.part"):
         return f"(select *, null::varchar as _parent from {files})"
     con.execute(f"create or replace temp table line as from {files}")
+    con.execute(
+        """
+        create or replace temp table listed as
+        select l.at, p.parent
+        from (select rowid as at, filename, row_number() over (partition by filename order by rowid) as place
+              from temp.line) as l
+        join temp.part as p on p.path = l.filename and l.place between p.first and p.last
+        """
+    )
     return """
         (select l.json, l.filename, p.parent as _parent
-         from temp.line as l join (select filename, min(rowid) - 1 as before from temp.line group by 1) using (filename)
-         left join temp.part as p on p.path = l.filename and l.rowid - before between p.first and p.last
-         order by l.rowid)
+         from temp.line as l left join temp.listed as p on p.at = l.rowid)
     """
 
 
@@ -94,7 +105,8 @@ def newest(con: duckdb.DuckDBPyConnection, lines: str, view: str, order: str) ->
     con.execute(
         f"""
         create or replace temp table {view}_older as
-        select rowid as _row from temp.{lines}
+        with twice as (select account_id, livemode, id from temp.{lines} group by all having count(*) > 1)
+        select rowid as _row from temp.{lines} semi join twice using (account_id, livemode, id)
         qualify row_number() over (partition by account_id, livemode, id order by {order}) > 1
         """
     )

@@ -74,6 +74,20 @@ def test_inside_one_second_an_earlier_page_of_the_same_list_is_newer(bench: Benc
     assert versions(bench, "charges", "description") == [("late", at(5), None, True)]
 
 
+def test_inside_one_second_the_order_of_many_pages_is_kept(bench: Bench) -> None:
+    """Files are read side by side; of each object the first line of the list is the newest, whichever file has it."""
+    pages = []
+    for page in range(40):
+        listed = [
+            event(f"evt_{page}_{n}", 5, "charge.updated", charge(f"ch_{n}", description=f"page {page}"))
+            for n in range(page % 7, 60)
+        ]
+        pages.append(bench.land("events", listed, 10 + page, "event"))
+    bench.load_batches("events", pages)
+    found = dict(bench.rows("select id, description from stripe.charges_history"))
+    assert found == {f"ch_{n}": "page 0" for n in range(60)}
+
+
 def test_items_follow_their_subscription_and_end_when_it_no_longer_holds_them(bench: Bench) -> None:
     def change(id: str, seconds: int, *items: dict[str, Any]) -> dict[str, Any]:
         return event(id, seconds, "customer.subscription.updated", subscription("sub_1", *items))
