@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
 
 from dagster_project.errors import (
-    SettingError,
     StripeAnswerError,
     StripeAuthError,
     StripeError,
@@ -34,6 +31,7 @@ from dagster_project.stripe_api.catalog import API_VERSION, StripeObject
 from dagster_project.stripe_api.clock import StripeClock
 from dagster_project.stripe_api.governor import Governor, endpoint_of
 from dagster_project.stripe_api.pages import Nested, Page, Unusable, head, read_object, read_page, where
+from dagster_project.stripe_api.transport import proxy_for, trust
 
 _TIMEOUT = aiohttp.ClientTimeout(total=80, connect=20)
 _KINDS: Mapping[str, int] = {  # of trouble that may pass, and how often it may happen to one request
@@ -126,13 +124,13 @@ class StripeClient:
             headers=self._headers,
             connector=aiohttp.TCPConnector(
                 limit=0,  # the governor's room is the limit
-                ssl=_trust(self._ca_file) if url.scheme == "https" else True,
+                ssl=trust(self._ca_file) if url.scheme == "https" else True,
                 keepalive_timeout=60,
                 ttl_dns_cache=300,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_TIMEOUT,
-            proxy=_proxy_for(url.scheme, url.hostname or "", self._proxy),
+            proxy=proxy_for(url.scheme, url.hostname or "", self._proxy),
         )
         return self
 
@@ -285,21 +283,6 @@ def _message(body: bytes) -> str | None:
         return _refusal.decode(body).error.message or ""
     except msgspec.DecodeError:
         return None
-
-
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingError(f"SSL_CERT_FILE: {ca_file} holds no certificates ({error}).", "Name a PEM file.") from error
-
-
-def _proxy_for(scheme: str, host: str, given: str | None) -> str | None:
-    """The proxy of the settings or the environment, unless NO_PROXY or the loopback exempts the host. aiohttp's own
-    `trust_env` would also look into ~/.netrc at every request, and refuse to work with what it finds there."""
-    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
-        return None
-    return (given if scheme == "https" else None) or getproxies().get(scheme)
 
 
 def _pause(tries: int) -> float:

@@ -20,8 +20,9 @@ from dagster_project.errors import (
 )
 from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api.catalog import API_VERSION, CATALOGUE
-from dagster_project.stripe_api.client import Page, StripeClient, _proxy_for, connect
+from dagster_project.stripe_api.client import Page, StripeClient, connect
 from dagster_project.stripe_api.governor import Governor
+from dagster_project.stripe_api.transport import proxy_for
 
 CHARGES = CATALOGUE["charges"]
 KEY = "sk_test_very_secret_key"
@@ -156,10 +157,10 @@ def test_the_proxy_is_used_except_where_it_must_not(monkeypatch: pytest.MonkeyPa
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     proxy = "http://proxy.example:3128"
-    assert _proxy_for("https", "api.stripe.com", proxy) == proxy
-    assert _proxy_for("http", "127.0.0.1", proxy) is None
-    assert _proxy_for("https", "api.stripe.com", None) is None
+    assert proxy_for("https", "api.stripe.com", proxy) == proxy
+    assert proxy_for("http", "127.0.0.1", proxy) is None
+    assert proxy_for("https", "api.stripe.com", None) is None
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    assert _proxy_for("https", "api.stripe.com", None) == proxy
+    assert proxy_for("https", "api.stripe.com", None) == proxy
     monkeypatch.setenv("NO_PROXY", "stripe.com")
-    assert _proxy_for("https", "api.stripe.com", proxy) is None
+    assert proxy_for("https", "api.stripe.com", proxy) is None
