@@ -20,9 +20,9 @@ from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.load import LoadResult, load
 from dagster_project.warehouse.state import Cursor
 
-# Rows of one object that are loaded ahead. Fewer are compressed again too often when the next rows come, because DuckDB
-# works in row groups of 122,880; more leave too much for the end.
-AHEAD = 61_440
+# Rows of one object that are loaded ahead. Two loads must not fit into one of DuckDB's row groups of 122,880 rows, even
+# when some of their rows were replaced: it would merge them, and compress all of them again.
+AHEAD = 70_000
 _LAST = 5_000
 
 Part = tuple[str, Sequence[Batch], Mapping[tuple[str, bool], Cursor]]  # object, files, cursors
