@@ -50,6 +50,7 @@ class StripeObject:
     silent: bool = False
     open_sql: str | None = None
     relist_hours: int | None = None
+    volatile: tuple[str, ...] = ()
     history: bool = False
     hidden_note: str | None = None
     leads_to: Mapping[str, str] | None = None
@@ -110,7 +111,7 @@ def _read_catalogue() -> dict[str, StripeObject]:
     rows: dict[str, dict[str, Any]] = yaml.safe_load((_HERE / "catalog.yaml").read_text(encoding="utf-8"))
     objects = {}
     for name, row in rows.items():
-        for key in ("lists", "expand", "events"):
+        for key in ("lists", "expand", "events", "volatile"):
             if key in row:
                 row[key] = tuple(row[key])
         if row["strategy"] == "children" and "retrieve" not in row:

@@ -69,7 +69,7 @@ def _keep_sync_state(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> No
     if not warehouse.build.exists():
         return
     con.execute(f"attach '{str(warehouse.build).replace(chr(39), chr(39) * 2)}' as previous (read_only)")
-    tables = [f"cursor_{name}" for name in CATALOGUE] + ["accounts", "object_state"]
+    tables = [f"cursor_{name}" for name in CATALOGUE] + ["accounts", "object_state", "proofs"]
     for table in tables:
         con.execute(f"insert into sync.{table} by name select * from previous.sync.{table}")
     con.execute("update sync.version set version = (select max(version) + 1 from previous.sync.version)")

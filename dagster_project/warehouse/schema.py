@@ -122,6 +122,43 @@ _SYNC: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
         "The load that the models were last built from.",
         (("version", "BIGINT", "The number in sync.version then; -1 before the first build."),),
     ),
+    "days": (
+        "What the warehouse holds per object and created-day; kept up to date with what is loaded.",
+        (
+            *_OWNER,
+            ("object", "VARCHAR", "The object, as its table is called."),
+            ("via", "VARCHAR", "The object in whose list it is read: itself, or the parent of a child."),
+            ("day", "DATE", "UTC day of `created`, a child's that of its parent; null where there is none."),
+            ("rows", "BIGINT", "Living rows."),
+            ("checksum", "BIGINT", "Sum of the rows' fingerprints, modulo 2^60."),
+            ("stamp", "BIGINT", "Sums up when each row was read; it tells that the day must be counted again."),
+            ("newest", "TIMESTAMPTZ", "When the last of its rows was read, by Stripe's clock."),
+        ),
+    ),
+    "counted": (
+        "Which loads `sync.days` has seen.",
+        (
+            ("object", "VARCHAR", "The object, as its table is called."),
+            ("files", "BIGINT", "Landed files that had been loaded of it and of what it arrives in."),
+        ),
+    ),
+    "proofs": (
+        "What Stripe showed when a day was read once more to compare it with the warehouse.",
+        (
+            *_OWNER,
+            ("object", "VARCHAR", "The object, as its table is called."),
+            ("via", "VARCHAR", "The object in whose list it was read: itself, or the parent of a child."),
+            ("day", "DATE", "UTC day of `created`, a child's that of its parent; null where there is none."),
+            ("rows_stripe", "BIGINT", "Rows at Stripe."),
+            ("checksum_stripe", "BIGINT", "Sum of the fingerprints of Stripe's rows, modulo 2^60."),
+            ("rows_warehouse", "BIGINT", "Living rows of the warehouse then."),
+            ("checksum_warehouse", "BIGINT", "Sum of their fingerprints then, modulo 2^60."),
+            ("method", "VARCHAR", "How it was read: audit or sweep."),
+            ("compared_at", "TIMESTAMPTZ", "When the reading began, by Stripe's clock."),
+            ("proven_at", "TIMESTAMPTZ", "When a reading last agreed; null if none ever did."),
+            ("requests", "BIGINT", "Answers of Stripe that held rows of the day; at least one."),
+        ),
+    ),
     "payout_transactions": (
         "Which balance transactions Stripe lists for each automatic payout.",
         (
