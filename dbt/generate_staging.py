@@ -15,6 +15,10 @@ from dagster_project.warehouse.schema import META, table_columns
 FOLDER = Path(__file__).parent / "models" / "staging"
 _SYNC = {
     "accounts": "Accounts that are read, and until when they are known: the models' now.",
+    "object_state": "How the last reading of each object went.",
+    "days": "What the warehouse holds per object and created-day.",
+    "proofs": "What Stripe showed when a day was read once more to compare it with the warehouse.",
+    "gaps": "Days whose changes may have been missed.",
     "payout_transactions": "Which balance transactions Stripe lists for each automatic payout.",
 }
 
@@ -42,7 +46,7 @@ def _sources() -> str:
                 f"        meta: {{dagster: {{asset_key: [stripe, {row.name}]}}}}",
             ]
     lines += ["  - name: sync", "    schema: sync", "    tables:"]
-    keys = {"accounts": "accounts", "payout_transactions": "balance_transactions"}
+    keys = dict.fromkeys(_SYNC, "accounts") | {"payout_transactions": "balance_transactions"}
     for name, text in _SYNC.items():
         lines += [
             f"      - name: {name}",

@@ -43,7 +43,7 @@ from dagster_project.stripe_api.standing import (
     parents_to_ask,
     unseen,
 )
-from dagster_project.warehouse.state import Cursor, record_account, record_object_state
+from dagster_project.warehouse.state import Cursor, forget_gaps, record_account, record_gap, record_object_state
 
 Announced = tuple[str | None, bytes]  # whose event it is, where that is known, and its body
 
@@ -70,6 +70,7 @@ class AccountReader:
         self.states: dict[str, tuple[State, str]] = {}
         self.shown: dict[str, int] = {}  # rows per object that the progress has been told of
         self.marks: feed.Dirty = {}
+        self.gap: int | None = None  # until when the changes before a gap in the feed are known
         self.governor = Governor.of(settings, account)
 
     async def run(self, names: Sequence[str], *, full: bool, created: tuple[int, int] | None) -> None:
@@ -97,6 +98,9 @@ class AccountReader:
         self.moves, self.anchor = created is None, self.now
         self.cursors = await self.loader.ask(lambda con: cursors_of(con, self.key))
         known = {} if full else self._without_gaps(self.cursors)
+        if self.gap is not None:
+            since = self.gap
+            await self.loader.ask(lambda con: record_gap(con, self.key, since, self.now))
         if "events" in names:
             known = await self._events(known, everything=set(names) >= set(CATALOGUE))
         listed = [
@@ -136,6 +140,7 @@ class AccountReader:
                 f"account {self.identity.account_id}: the last reading is more than {days} days ago, longer than "
                 "Stripe keeps events. Everything is read again."
             )
+            self.gap = int(followed["until"])
             return {}
         return cursors
 
@@ -392,6 +397,9 @@ class AccountReader:
         record(con, self.key, self.client.clock, self.governor, through)
 
     def _finish(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+        if self.moves:
+            read = [name for name, one in self.dues.items() if self.states[name][0] == "ok" and not one.owed.kept()]
+            forget_gaps(con, self.key, read)
         moment = datetime.fromtimestamp(self.now, UTC)
         self._record_account(con)
         record_object_state(

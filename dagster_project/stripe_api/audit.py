@@ -1,97 +1,75 @@
-"""The warehouse compared with Stripe, object by object, by what Stripe answers now.
+"""The warehouse compared with Stripe, object by object, by what Stripe answers now; what differs can be repaired.
 
-Stripe is listed again and each object's content is fingerprinted; the warehouse's rows of the same range must have the
-same ids and contents. What differs is read once more by its id, so that a list's default filters are no difference and
-the report can name the fields. Run it right after a refresh: what changed at Stripe since then differs, too.
+Stripe is listed again, and every row must be in the warehouse with the same content, in its payload and in its columns.
+Each reading is entered in the ledger of proofs. Rows that an event announces which was not loaded yet are on their way
+and no difference.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TypeVar
 
 import duckdb
-import msgspec
 
 from dagster_project.errors import StripeAnswerError, StripeError, StripePermissionError, UsageError
 from dagster_project.settings import Account, Settings
-from dagster_project.stripe_api import reading
-from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject, get
-from dagster_project.stripe_api.client import Page, connect
+from dagster_project.stripe_api import feed, proof, reading
+from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, get
+from dagster_project.stripe_api.client import connect
+from dagster_project.stripe_api.comparing import Collector
+from dagster_project.stripe_api.differing import Finding, judge
 from dagster_project.stripe_api.governor import Governor
+from dagster_project.stripe_api.identity import identify
+from dagster_project.stripe_api.landing import Landing
+from dagster_project.stripe_api.repair import repair
+from dagster_project.stripe_api.report import Progress
+from dagster_project.stripe_api.rereading import prepare, reread
+from dagster_project.stripe_api.standing import parents_to_ask
+from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse
+from dagster_project.warehouse.schema import ensure
+from dagster_project.warehouse.state import read_cursors
 
-if TYPE_CHECKING:
-    from dagster_project.stripe_api.sync import Progress
-
-SAMPLE = 7 * 86_400  # seconds of `created` that a sample covers, counted back from the last refresh
-SMALL = 500  # lists of up to so many rows are compared whole in a sample, too
-EXPLAINED = 50  # differences per object whose fields are named
-
-# Fields that change without the object changing: an event counts the deliveries that are still open.
-VOLATILE: dict[str, tuple[str, ...]] = {"events": ("pending_webhooks",)}
+BUDGET = 500  # requests of a sample
+_AT_ONCE = 4  # objects; as many endpoints as Stripe's limits let work side by side
+_SMALL = 5_000  # rows; of objects with fewer the warehouse is asked at one go
+_ENTER = 30.0  # seconds between entries in the ledger
+_DAY = 86_400
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Difference:
-    """`what` says in words how the warehouse and Stripe differ on one object."""
+    """`what` says in words how the warehouse and Stripe differ on one object; `repaired` that they no longer do."""
 
     object: str
     account_id: str
     id: str
     what: str
+    repaired: bool = False
 
 
 @dataclass
 class AuditReport:
-    """`compared` counts the objects that Stripe was asked for, children included."""
+    """`compared` counts the rows that Stripe showed, children included; `days` are those with rows, `proven` those of
+    them that a second reading has proven, by now; `open` tells it by object."""
 
     differences: list[Difference] = field(default_factory=list)
     compared: int = 0
+    requests: int = 0
+    days: int = 0
+    proven: int = 0
+    open: dict[str, int] = field(default_factory=dict)
 
-
-@dataclass
-class _Scope:
-    """What of an object is compared: rows created in [`low`, `high`], or all (`low` None)."""
-
-    row: StripeObject
-    low: int | None
-    high: int
-
-
-class _Collector:
-    """Takes pages as a sink does, and keeps only fingerprints by id."""
-
-    def __init__(self, row: StripeObject) -> None:
-        self.row = row
-        self.found: dict[str, bytes] = {}
-        self.children: dict[str, dict[str, bytes]] = {}
-
-    def take(self, page: Page, source: str = "list") -> None:
-        for line in page.lines:
-            self.add(line)
-
-    async def room(self) -> None:
-        """There is always room: nothing is kept but fingerprints."""
-
-    def add(self, line: bytes) -> None:
-        body: dict[str, Any] = msgspec.json.decode(line)
-        self.found[str(body.get("id") or self.row.name)] = fingerprint(self.row, body)
-        for child in CATALOGUE.values():
-            if child.parent == self.row.name and child.parent_field:
-                nested = body.get(child.parent_field)
-                if isinstance(nested, dict) and not nested.get("has_more"):
-                    own = self.children.setdefault(child.name, {})
-                    own.update({one["id"]: fingerprint(child, one) for one in nested.get("data", []) if one.get("id")})
-
-
-def fingerprint(row: StripeObject, body: dict[str, Any]) -> bytes:
-    """Of the content, whatever the order of keys and the spacing; fields that are volatile by nature left out."""
-    kept = {name: value for name, value in body.items() if name not in VOLATILE.get(row.name, ())}
-    return hashlib.blake2b(msgspec.json.encode(kept, order="sorted"), digest_size=16).digest()
+    @property
+    def remaining(self) -> list[Difference]:
+        """Differences that were not repaired."""
+        return [one for one in self.differences if not one.repaired]
 
 
 def audit(
@@ -100,9 +78,13 @@ def audit(
     *,
     full: bool,
     objects: Sequence[str] | None = None,
+    mend: bool = False,
+    budget: int = BUDGET,
     progress: Progress | None = None,
 ) -> AuditReport:
-    """Compare everything (`full`), or the last days of every object and small lists whole.
+    """Compare everything (`full`), or the days whose proof is oldest, as many as `budget` requests per account reach.
+
+    `mend` reads what differs again, loads it and compares it again.
 
     Raises UsageError for an unknown object or a warehouse that was never filled, StripeError when Stripe cannot be
     read. An object that cannot be read is a difference, unless the last refresh has reported it already.
@@ -111,10 +93,13 @@ def audit(
     if not warehouse.build.exists():
         raise UsageError("There is no warehouse to compare.", "Run `ledgerline backfill`.")
     report = AuditReport()
+    with warehouse.connect(wait=60) as con:
+        ensure(con)
+        days.update(con)
     for account in settings.accounts():
         for connected in (None, *account.connected):
             one = _AccountAudit(settings, warehouse, account, connected, report, progress)
-            asyncio.run(one.run(names, full=full))
+            asyncio.run(one.run(names, budget=None if full else budget, mend=mend))
     return report
 
 
@@ -123,210 +108,215 @@ class _AccountAudit:
         self, settings: Settings, warehouse: Warehouse, account: Account, connected: str | None, report: AuditReport,
         progress: Progress | None,
     ) -> None:  # fmt: skip
-        self.warehouse, self.account, self.report, self.progress = warehouse, account, report, progress
-        governor = Governor.of(settings, account)
-        self.client = connect(settings, account, governor, connected=connected)
+        self.settings, self.warehouse, self.account, self.connected = settings, warehouse, account, connected
+        self.report, self.progress = report, progress
+        self.desk = asyncio.Lock()  # the warehouse is opened once at a time
+        self.entries: list[proof.Entry] = []
+        self.entered = time.monotonic()
 
-    async def run(self, names: Sequence[str], *, full: bool) -> None:
-        async with self.client:
-            await self._identify()
-            for name in names:
-                row = CATALOGUE[name]
-                if row.strategy == "children" and row.parent not in names:
-                    await self._compare(CATALOGUE[row.parent] if row.parent else row, full, only=name)
-                elif row.strategy in ("window", "chain", "singleton") or (row.strategy == "per_parent" and full):
-                    await self._compare(row, full)
+    async def run(self, names: Sequence[str], *, budget: int | None, mend: bool) -> None:
+        governor = Governor.of(self.settings, self.account)
+        async with connect(self.settings, self.account, governor, connected=self.connected) as client:
+            self.client = client
+            identity = await identify(client, self.account, self.connected)
+            governor.livemode = identity.livemode
+            self.key = (identity.account_id, identity.livemode)
+            units = await self.ask(lambda con: self._units(con, names, budget))
+            try:
+                found = await self._compare(units, set(names))
+                if found:
+                    found = await self._still(found)
+                self._report(found, set())
+                if found and mend:
+                    await self._mend(found, set(names))
+            except BaseExceptionGroup as group:
+                raise reading.first_of(group) from group
+        self.report.requests += sum(governor.requests.values())
+        share = await self.ask(lambda con: proof.share(con, self.key))
+        self.report.days += share.days
+        self.report.proven += share.proven
+        for name, (every, proven) in share.by_object.items():
+            if every > proven:
+                self.report.open[name] = self.report.open.get(name, 0) + every - proven
 
-    async def _identify(self) -> None:
-        try:
-            own = msgspec.json.decode((await self.client.get("/v1/account")).body)
-            self.account_id = str(own["id"])
-        except StripeAnswerError:
-            if self.account.account_id is None:
-                raise
-            self.account_id = self.account.account_id
-        with self.warehouse.connect(read_only=True) as con:
-            found = con.execute(
-                "select livemode, epoch(synced_until)::bigint from sync.accounts where account_id = ?",
-                [self.account_id],
-            ).fetchone()
+    async def ask(self, what: Callable[[duckdb.DuckDBPyConnection], _T], *, write: bool = False) -> _T:
+        """Do something with the open warehouse, in a thread, with little memory."""
+
+        def answer() -> _T:
+            with self.warehouse.connect(read_only=not write, wait=60) as con:
+                if not write:
+                    con.execute("set memory_limit = '128MB'")
+                return what(con)
+
+        async with self.desk:
+            return await asyncio.to_thread(answer)
+
+    # ---- what to read ----------------------------------------------------------------------------------------
+    def _units(self, con: duckdb.DuckDBPyConnection, names: Sequence[str], budget: int | None) -> list[proof.Unit]:
+        found = con.execute(
+            "select epoch(synced_until)::bigint from sync.accounts where account_id = ? and livemode = ?", [*self.key]
+        ).fetchone()
         if found is None:
             raise UsageError(
-                f"Account {self.account.name!r} ({self.account_id}) is not in the warehouse.",
-                "Run `ledgerline backfill`.",
+                f"Account {self.account.name!r} ({self.key[0]}) is not in the warehouse.", "Run `ledgerline backfill`."
             )
-        self.key = (self.account_id, bool(found[0]))
-        self.until = int(found[1])
+        self.until, since = int(found[0]), self.settings.start or 0
+        if budget is None:
+            return proof.everything(names, since, self.until)
+        asked = {
+            row.name: len(parents_to_ask(con, row, self.key, self.until + 1)) + 1
+            for row in CATALOGUE.values()
+            if row.strategy == "per_parent" and row.name in names
+        }
+        return proof.sample(con, names, self.key, since, self.until, budget, asked)
 
-    # ---- one object ------------------------------------------------------------------------------------------
-    async def _compare(self, row: StripeObject, full: bool, *, only: str | None = None) -> None:
-        """List `row` at Stripe, then compare it (or only its children `only`) with the warehouse."""
-        shown = only or row.name
-        if row.path is None:
-            return
+    # ---- reading and comparing -------------------------------------------------------------------------------
+    async def _compare(self, units: Sequence[proof.Unit], names: set[str]) -> list[Finding]:
+        """Read the units, a few side by side, and enter what they show in the ledger."""
+        found: list[Finding] = []
+        sizes = await self.ask(_sizes)
+        small = [unit for unit in units if sizes.get(unit.row.name, 0) <= _SMALL]
+        ready = await self.ask(lambda con: {unit.row.name: prepare(con, unit, self.key) for unit in small})
+        waiting = iter(sorted(units, key=lambda unit: -sizes.get(unit.row.name, 0)))
+
+        async def work() -> None:
+            for unit in waiting:
+                collector = ready.pop(unit.row.name, None)
+                if collector is None:
+                    collector = await self.ask(partial(prepare, unit=unit, key=self.key))
+                found.extend(await self._unit(unit, collector, names))
+                if time.monotonic() - self.entered > _ENTER:
+                    await self._enter()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(work())
+        await self._enter()
+        return found
+
+    async def _enter(self) -> None:
+        """Write the ledger: one short transaction for all that was compared since the last time."""
+        entries, self.entries, self.entered = self.entries, [], time.monotonic()
+        if entries:
+            await self.ask(lambda con: proof.write(con, self.key, entries), write=True)
+
+    async def _unit(self, unit: proof.Unit, collector: Collector, names: set[str]) -> list[Finding]:
+        row = unit.row
+        asked_at = self.client.clock
         if self.progress:
-            self.progress.start(shown, None)
-        collector = _Collector(row)
+            self.progress.start(row.name, None)
+        collector.on_rows = lambda rows: self._advance(row.name, rows)
         try:
-            scope = await self._read(row, collector, full)
+            await reread(self.client, unit, collector, self.key, self.ask)
+            found = await judge(self.client, collector, self.key, self.ask)
         except (StripeError, BaseExceptionGroup) as problem:
             error = reading.first_of(problem)
             if not isinstance(error, StripePermissionError | StripeAnswerError):
                 raise error from problem
-            with self.warehouse.connect(read_only=True) as con:
-                unread = self._known_unreadable(con, row.name)
-            if not unread:
-                self._differs(row, "", f"Stripe does not let it be read: {error.message}")
-            return
-        before = len(self.report.differences)
-        with self.warehouse.connect(read_only=True) as con:
-            pairs = {} if only else self._differing(con, scope, collector.found)
-            children = {
-                name: self._differing_children(con, CATALOGUE[name], found)
-                for name, found in collector.children.items()
-                if only in (None, name)
-            }
-        await self._explain(row, pairs)
-        for name, differing in children.items():
-            for one, what in differing.items():
-                self._differs(CATALOGUE[name], one, what)
-        compared = 0 if only else len(collector.found)
-        compared += sum(len(found) for name, found in collector.children.items() if only in (None, name))
-        self.report.compared += compared
+            if self.progress:
+                self.progress.done(row.name, "cannot be read")
+            if row.name == "accounts" or await self.ask(lambda con: self._known_unreadable(con, row)):
+                return []
+            return [Finding(row, row.name, "", "unreadable", f"Stripe does not let it be read: {error.message}")]
+        compared = [one for one in collector.compared.values() if one.row.name in names]
+        differing: dict[str, set[int]] = {}
+        for one in found:
+            differing.setdefault(one.row.name, set()).add(one.day)
+        self.entries += proof.entries(compared, differing, asked_at)
+        rows = sum(sum(one.rows.values()) for one in compared)
+        self.report.compared += rows
         if self.progress:
-            self.progress.advance(shown, compared)
-            self.progress.done(shown, f"{compared:,} compared, {len(self.report.differences) - before:,} differences")
+            self.progress.done(row.name, f"{rows:,} compared, {len(found):,} differences")
+        return [one for one in found if one.row.name in names]
 
-    async def _read(self, row: StripeObject, collector: _Collector, full: bool) -> _Scope:
-        if row.name == "accounts":
-            collector.add((await self.client.get("/v1/account")).body)
-        if row.strategy == "singleton":
-            collector.add((await self.client.get(row.path or "")).body)
-            return _Scope(row, None, self.until)
-        if row.strategy == "per_parent":
-            return await self._read_parents(row, collector)
-        if row.strategy == "chain":
-            await reading.by_chain(self.client, collector)
-            return _Scope(row, None, self.until)
-        low = 0 if full else self.until - SAMPLE
-        if row.name == "events":
-            low = max(low, self.until - EVENT_RETENTION_DAYS * 86_400 + 3600)
-        if not full and await self._is_small(row):
-            low = 0
-        await reading.by_window(self.client, collector, [(low, self.until)])
-        return _Scope(row, low, self.until)
+    def _advance(self, name: str, rows: int) -> None:
+        if self.progress:
+            self.progress.advance(name, rows)
 
-    async def _read_parents(self, row: StripeObject, collector: _Collector) -> _Scope:
-        with self.warehouse.connect(read_only=True) as con:
-            cursor = con.execute(
-                f"select * from ({row.parents_sql}) where account_id = ? and livemode = ?", list(self.key)
-            )
-            columns = [column[0] for column in cursor.description or ()]
-            parents = [dict(zip(columns, values, strict=True)) for values in cursor.fetchall()]
-        for parent in parents:
-            query = {name: value for name, value in parent.items() if name not in ("account_id", "livemode", "id")}
-            if row.parent_param:
-                query[row.parent_param] = parent["id"]
-            path = (row.path or "").replace("{parent}", str(parent["id"]))
-            async for page in reading.pages(self.client, row, path, query):
-                collector.take(page)
-        return _Scope(row, None, self.until)
-
-    async def _is_small(self, row: StripeObject) -> bool:
-        with self.warehouse.connect(read_only=True) as con:
-            found = con.execute(f"select count(*) from stripe.{row.name}").fetchone()
-        return bool(found and found[0] <= SMALL) and row.name != "events"
-
-    # ---- comparing -------------------------------------------------------------------------------------------
-    def _differing(self, con: duckdb.DuckDBPyConnection, scope: _Scope, found: dict[str, bytes]) -> dict[str, str]:
-        """Ids that differ: missing in the warehouse, changed, or (listed no more) unlisted."""
-        row = scope.row
-        made = "true"
-        if scope.low is not None:
-            made = f'"{row.created_field}" between to_timestamp({scope.low}) and to_timestamp({scope.high})'
-        differing = dict.fromkeys(found, "missing")
-        for one, payload, deleted in _stream(
-            con,
-            f"select id, _payload::varchar, _deleted_at is not null from stripe.{row.name} "
-            f"where account_id = ? and livemode = ? and ({made} or id in (select unnest(?::varchar[])))",
-            [*self.key, list(found) if scope.low is not None else []],
-        ):
-            if one not in found:
-                if not deleted:
-                    differing[one] = "unlisted"
-            elif deleted:
-                differing[one] = "deleted"
-            elif fingerprint(row, msgspec.json.decode(payload)) == found[one]:
-                del differing[one]
-            else:
-                differing[one] = "changed"
-        return differing
-
-    def _differing_children(
-        self, con: duckdb.DuckDBPyConnection, child: StripeObject, found: dict[str, bytes]
-    ) -> dict[str, str]:
-        differing = dict.fromkeys(found, "is missing in the warehouse")
-        for one, payload in _stream(
-            con,
-            f"select id, _payload::varchar from stripe.{child.name} where account_id = ? and livemode = ? "
-            "and _deleted_at is null and id in (select unnest(?::varchar[]))",
-            [*self.key, list(found)],
-        ):
-            if fingerprint(child, msgspec.json.decode(payload)) == found[one]:
-                del differing[one]
-            else:
-                differing[one] = "differs from what its parent shows at Stripe"
-        return differing
-
-    async def _explain(self, row: StripeObject, differing: dict[str, str]) -> None:
-        """Read what differs once more: rows that a list only hides are no difference."""
-        for number, (one, kind) in enumerate(differing.items()):
-            if kind == "missing":
-                self._differs(row, one, "is missing in the warehouse")
-            elif kind == "deleted":
-                self._differs(row, one, "is deleted in the warehouse and exists at Stripe")
-            elif not row.retrieve or row.strategy not in ("window", "chain"):
-                self._differs(row, one, "is not listed by Stripe" if kind == "unlisted" else "differs from Stripe")
-            elif kind == "unlisted" or number < EXPLAINED:
-                what = await self._reread(row, one)
-                if what:
-                    self._differs(row, one, what)
-            else:
-                self._differs(row, one, "differs from Stripe")
-
-    async def _reread(self, row: StripeObject, one: str) -> str:
-        line, _ = await self.client.one(row, f"{row.path}/{one}")
-        body: dict[str, Any] = msgspec.json.decode(line) if line is not None else {"deleted": True}
-        if body.get("deleted"):
-            return "is gone at Stripe and not deleted in the warehouse"
-        with self.warehouse.connect(read_only=True) as con:
-            found = con.execute(
-                f"select _payload::varchar from stripe.{row.name} where account_id = ? and livemode = ? and id = ?",
-                [*self.key, one],
-            ).fetchone()
-        held: dict[str, Any] = msgspec.json.decode(found[0]) if found else {}
-        volatile = VOLATILE.get(row.name, ())
-        fields = [name for name in sorted({*held, *body}) if held.get(name) != body.get(name) and name not in volatile]
-        return f"differs in {', '.join(fields)}" if fields else ""
-
-    def _known_unreadable(self, con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    def _known_unreadable(self, con: duckdb.DuckDBPyConnection, row: StripeObject) -> bool:
         """Whether the last refresh already said that this object cannot be read."""
         return bool(
             con.execute(
                 "select 1 from sync.object_state where account_id = ? and livemode = ? and object = ? "
                 "and state not in ('ok', 'unchanged')",
-                [*self.key, name],
+                [*self.key, row.name],
             ).fetchone()
         )
 
-    def _differs(self, row: StripeObject, one: str, what: str) -> None:
-        self.report.differences.append(Difference(row.name, self.account_id, one, what))
+    async def _still(self, found: list[Finding]) -> list[Finding]:
+        """Without rows that events announce which were not loaded yet: the next refresh reads those."""
+        cursor = await self.ask(lambda con: read_cursors(con, "events").get(self.key))
+        if cursor is None:
+            return found
+        since = int(cursor["until"]) - feed.OVERLAP
+        lines: list[bytes] = []
+        try:
+            async for page in reading.pages(self.client, CATALOGUE["events"], "/v1/events", {"created[gte]": since}):
+                lines += page.lines
+        except StripePermissionError:
+            return found
+        events = [feed.read(line) for line in lines]
+        ids = [event.id for event in events]
+        loaded = await self.ask(
+            lambda con: {
+                row[0]
+                for row in con.execute(
+                    "select id from stripe.events where account_id = ? and livemode = ? "
+                    "and id in (select unnest(?::varchar[]))",
+                    [*self.key, ids],
+                ).fetchall()
+            }
+        )
+        announced = feed.dirty(event for event in events if event.id not in loaded)
+        new = {event.id for event in events} - loaded
+        return [
+            one
+            for one in found
+            if one.id not in announced.get(one.row.name, ())
+            and one.parent not in announced.get(one.via, ())
+            and not (one.row.name == "events" and one.id in new)
+        ]
+
+    # ---- repairing -------------------------------------------------------------------------------------------
+    async def _mend(self, found: list[Finding], names: set[str]) -> None:
+        """Read again, load, and list the same days once more: only that proves them."""
+        landing = Landing(self.settings.data_dir / "landing")
+        await repair(self.client, landing, self.key, found, self.ask)
+        by_list: dict[str, set[int]] = {}
+        for one in found:
+            if one.kind != "unreadable":
+                by_list.setdefault(one.via, set()).add(one.day)
+        units = []
+        for name, moments in by_list.items():
+            row = CATALOGUE[name]
+            ranges = None
+            if row.strategy == "window" and min(moments) >= 0:
+                ranges = [(day * _DAY, min(day * _DAY + _DAY - 1, self.until)) for day in sorted(moments)]
+            elif row.strategy == "window":
+                ranges = [(self.settings.start or 0, self.until)]
+            units.append(proof.Unit(row, ranges))
+        before = self.report.compared
+        left = await self._compare(units, names)
+        self.report.compared = before
+        self._report(left, {(one.row.name, one.id) for one in found})
+
+    def _report(self, found: list[Finding], before: set[tuple[str, str]]) -> None:
+        """First what was found; after a repair (`before` has what was wrong then) what is left of it."""
+        left = {(one.row.name, one.id) for one in found}
+        if before:
+            for known in self.report.differences:
+                if known.account_id == self.key[0] and (known.object, known.id) in before - left and known.id:
+                    known.repaired = True
+        self.report.differences += [
+            Difference(one.row.name, self.key[0], one.id, one.what)
+            for one in found
+            if (one.row.name, one.id) not in before
+        ]
 
 
-def _stream(con: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> Iterable[tuple[Any, ...]]:
-    cursor = con.execute(query, values)
-    while rows := cursor.fetchmany(10_000):
-        yield from rows
+def _sizes(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rows by the list that shows them."""
+    return dict(con.execute("select via, sum(rows)::bigint from sync.days group by via").fetchall())
 
 
 __all__ = ["AuditReport", "Difference", "audit"]

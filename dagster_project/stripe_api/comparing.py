@@ -16,8 +16,10 @@ import msgspec
 from dagster_project.stripe_api.catalog import StripeObject, columns
 from dagster_project.stripe_api.client import Page
 from dagster_project.stripe_api.fingerprints import NO_DAY, Known, fingerprint
+from dagster_project.stripe_api.owed import Range
 from dagster_project.warehouse.stage import embedded
 
+_DAY = 86_400
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -42,6 +44,7 @@ class Compared:
     sums: Counter[int] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     unsure: dict[str, Shown] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)  # of rows whose columns need a look
 
     def add(self, id: str, line: bytes, day: int, parent: str) -> None:
         """Hold one row of Stripe against the warehouse; a row that was shown before counts once."""
@@ -58,8 +61,23 @@ class Compared:
         self.unsure[id] = Shown(line, day, parent)
 
     def count(self, day: int, content: int) -> None:
+        """A row that Stripe shows, with the fingerprint that the warehouse gives it, or would."""
         self.rows[day] += 1
         self.sums[day] += content
+
+    def accept(self, id: str) -> None:
+        """A row that Stripe can no longer be asked for counts as it is."""
+        at = self.known.find(id)
+        if at is not None:
+            self.known.seen[at] = 1
+            self.count(self.known.days[at], self.known.prints[at])
+
+    def accept_unseen(self) -> None:
+        """All rows that were not shown count as they are."""
+        for at, seen in enumerate(self.known.seen):
+            if not seen:
+                self.known.seen[at] = 1
+                self.count(self.known.days[at], self.known.prints[at])
 
 
 def _anew(line: bytes) -> bytes:
@@ -68,11 +86,16 @@ def _anew(line: bytes) -> bytes:
 
 @dataclass
 class Collector:
-    """Takes pages as a sink does. `compared` is by object: the listed `row` and what arrives inside it."""
+    """Takes pages as a sink does. `compared` is by object: the listed `row` and what arrives inside it.
+
+    `misfits` are rows of the warehouse whose columns do not say what their payload says; `asked` parents that answered.
+    """
 
     row: StripeObject
     compared: dict[str, Compared]
+    misfits: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     on_rows: Callable[[int], None] = lambda rows: None
+    asked: set[str] = field(default_factory=set)
     continued: list[tuple[StripeObject, Shown, str]] = field(default_factory=list)  # lists that go on: child, in, url
 
     def take(self, page: Page, source: str = "list", *, parent: str = "") -> None:
@@ -81,7 +104,7 @@ class Collector:
         days = set()
         for line, head in zip(page.lines, page.heads, strict=True):
             made = getattr(head, self.row.created_field, None) if self._timed else None
-            day = NO_DAY if made is None else made // 86_400
+            day = NO_DAY if made is None else made // _DAY
             days.add(day)
             self.add(self.row, str(head.id or self.row.name), line, day, parent)
         for one in self.compared.values():
@@ -90,9 +113,20 @@ class Collector:
     async def room(self) -> None:
         """Lists that go on inside objects are read at the end."""
 
+    def keep_only(self, ranges: list[Range]) -> None:
+        """Forget rows that a list without `created` filter showed beside what was asked for."""
+        for one in self.compared.values():
+            one.unsure = {
+                id: shown
+                for id, shown in one.unsure.items()
+                if any(low // _DAY <= shown.day <= high // _DAY for low, high in ranges)
+            }
+
     def add(self, row: StripeObject, id: str, line: bytes, day: int, parent: str = "") -> None:
         """Compare one object and what is inside it. `parent` is the listed object that it came with, if not itself."""
         self.compared[row.name].add(id, line, day, parent)
+        if id in self.misfits.get(row.name, ()):
+            self.compared[row.name].parents[id] = parent
         inside = [(child, path) for child, path in embedded(row) if child.name in self.compared]
         if not inside:
             return
@@ -111,7 +145,7 @@ class Collector:
                 self.add_child(child, row, id, bytes(item), day, listed)
 
     def add_child(self, child: StripeObject, row: StripeObject, owner: str, line: bytes, day: int, listed: str) -> None:
-        """Compare an object that arrived inside `owner`, unless it belongs to something else and is only named there."""
+        """Compare an object that arrived inside `owner`, unless it belongs to something else."""
         body = _fields.decode(line)
         id = _text(body.get("id"))
         if id and (child.parent or _belongs(body, row, owner)):

@@ -19,6 +19,7 @@ from dagster_project.stripe_api.catalog import CATALOGUE, get
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.loading import Loader, count
 from dagster_project.stripe_api.report import ObjectReport, Progress, SyncReport
+from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.load import load
 from dagster_project.warehouse.schema import ensure
@@ -61,6 +62,7 @@ def sync(
         ]
         asyncio.run(_read(readers, report, lambda reader: reader.run(names, full=full, created=created)))
     with warehouse.connect() as con:
+        days.update(con)
         report.load_version = load_version(con)
     report.changed = report.load_version != before
     return report

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
 import duckdb
 
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
-from dagster_project.warehouse.typed import elements
+from dagster_project.warehouse.typed import elements, finish, structure
 
 MODULUS = 1 << 60
 HASHED_ID = f"(md5_number_lower(id) & {MODULUS - 1}::ubigint)::bigint"
+Key = tuple[str, bool]  # account id, livemode
 Range = tuple[int, int]  # of `created` in Unix seconds, both ends included
 _NO_DAY = "date '0001-01-01'"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Rows `r` of an object that are read in the list of `via`: a FROM clause, what they must fulfil, and in SQL the
-    Unix second on whose day they are booked."""
+    """Rows `r` of an object that are read in the list of `via`: a FROM clause, what they must fulfil, in SQL the Unix
+    second on whose day they are booked, and the id of whatever must be read to see them again."""
 
     via: str
     relation: str
     where: str
     second: str
+    parent: str
 
     @property
     def day(self) -> str:
@@ -38,11 +41,12 @@ def sources(row: StripeObject) -> list[Source]:
     """Where rows of `row` are read. Children are booked on the day of their parent, whose list shows them."""
     own = f"stripe.{row.name} as r"
     if row.strategy != "children":
-        return [Source(row.name, own, "true", _second(row, "r"))]
+        asked = f'r."{row.parent_column}"' if row.strategy == "per_parent" else "r.id"
+        return [Source(row.name, own, "true", _second(row, "r"), asked)]
     if row.parent:
         parent = CATALOGUE[row.parent]
         joined = f'{own} join {_parent(parent.name, "p")} and p.id = r."{row.parent_column}"'
-        return [Source(parent.name, joined, "true", _second(parent, "p"))]
+        return [Source(parent.name, joined, "true", _second(parent, "p"), "p.id")]
     # A discount belongs to what it applies to, and exists as long as that names it.
     made = [
         Source(
@@ -50,6 +54,7 @@ def sources(row: StripeObject) -> list[Source]:
             f"{own} join {_parent(name, 'p')} and p.id = r.{column}",
             f"r.subscription_item is null and {rest} and {_names(row, name, 'p')}",
             _second(CATALOGUE[name], "p"),
+            "p.id",
         )
         for name, column, rest in (
             ("customers", "customer", "r.subscription is null and r.invoice is null"),
@@ -60,7 +65,7 @@ def sources(row: StripeObject) -> list[Source]:
     item = f"{own} join {_parent('subscription_items', 'i')} and i.id = r.subscription_item"
     item = f"{item} join {_parent('subscriptions', 'p')} and p.id = i.subscription"
     of_items = _names(row, "subscription_items", "i")
-    return [*made, Source("subscriptions", item, of_items, _second(CATALOGUE["subscriptions"], "p"))]
+    return [*made, Source("subscriptions", item, of_items, _second(CATALOGUE["subscriptions"], "p"), "p.id")]
 
 
 def _parent(name: str, alias: str) -> str:
@@ -93,11 +98,12 @@ def update(con: duckdb.DuckDBPyConnection) -> None:
     of the rows of objects that changed at all."""
     loaded = dict(con.execute("select object, count(*) from sync.loads group by object").fetchall())
     seen = dict(con.execute("select object, files from sync.counted").fetchall())
-    fresh = []
+    fresh, filled = [], not_empty(con)
     for row in CATALOGUE.values():
         files = sum(loaded.get(name, 0) for name in _brought_by(row))
         if seen.get(row.name) != files:
-            _count(con, row)
+            if row.name in filled:
+                _count(con, row)
             fresh.append([row.name, files])
     con.execute("begin")
     if fresh:
@@ -124,6 +130,15 @@ def _show_empty(con: duckdb.DuckDBPyConnection) -> None:
             where d.account_id = a.account_id and d.livemode = a.livemode and d.object = o.object)
         """
     )
+
+
+def not_empty(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """Objects whose tables hold something, or did."""
+    found = con.execute(
+        "select table_name from duckdb_tables() where database_name = current_database() and schema_name = 'stripe' "
+        "and estimated_size > 0 union select object from sync.days where stamp is not null"
+    ).fetchall()
+    return {row[0] for row in found}
 
 
 def recount(con: duckdb.DuckDBPyConnection, row: StripeObject, account_id: str, livemode: bool) -> None:
@@ -209,18 +224,19 @@ def _count(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
         """
     )
     con.execute(
-        f"insert into sync.days select account_id, livemode, '{row.name}', via, nullif(day, {_NO_DAY}), rows, checksum, "
-        "stamp, newest from temp.fresh"
+        f"insert into sync.days select account_id, livemode, '{row.name}', via, nullif(day, {_NO_DAY}), rows, "
+        "checksum, stamp, newest from temp.fresh"
     )
-    con.execute("drop table temp.place; drop table temp.stamped; drop table temp.moved; drop table temp.again; drop table temp.fresh")
+    for name in ("place", "stamped", "moved", "again", "fresh"):
+        con.execute(f"drop table temp.{name}")
     con.execute("commit")
 
 
 def known(
-    con: duckdb.DuckDBPyConnection, row: StripeObject, via: str, key: tuple[str, bool], ranges: Sequence[Range] | None
+    con: duckdb.DuckDBPyConnection, row: StripeObject, via: str, key: Key, ranges: Sequence[Range] | None
 ) -> duckdb.DuckDBPyConnection:
     """Living rows that the list of `via` should show for `created` in `ranges` (None: all), as a result of (hash of the
-    id, fingerprint, days since 1970 or null), ordered by the first."""
+    id, fingerprint, days since 1970 or null), ordered by the first. `misfits` can be asked of the same rows then."""
     places = " union all ".join(
         f"select r.rowid as _at, {one.second} // 86400 as day from {one.relation} "
         f"where {one.where} and r._deleted_at is null and r.account_id = $account and r.livemode = $livemode "
@@ -234,6 +250,44 @@ def known(
         f"from stripe.{row.name} where rowid in (select _at from temp.shown)) as f join temp.shown as s using (_at) "
         "order by f.id"
     )
+
+
+def misfits(con: duckdb.DuckDBPyConnection, row: StripeObject) -> dict[str, list[str]]:
+    """Of the rows that `known` has just found: those whose columns do not say what their payload says, with the
+    columns."""
+    derived = [column for column in columns(row.name) if column.name not in (row.parent_column, "id")]
+    if row.name != "balance":
+        derived = [*derived, next(column for column in columns(row.name) if column.name == "id")]
+    different = ", ".join(
+        f"""case when r."{column.name}"::varchar is distinct from ({finish(column)})::varchar
+            then '{column.name}' end"""
+        for column in derived
+    )
+    found = con.execute(
+        f"""
+        with compared as (
+            select r.id, list_filter([{different}], lambda x: x is not null) as fields
+            from (select * from stripe.{row.name} where rowid in (select _at from temp.shown)) as r
+            cross join lateral (select json_transform(r._payload, {structure(row)}) as t)
+        )
+        select * from compared where len(fields) > 0
+        """
+    )
+    return dict(found.fetchall())
+
+
+def named(
+    con: duckdb.DuckDBPyConnection, row: StripeObject, via: str, key: Key, hashes: Sequence[int]
+) -> list[tuple[str, str, int | None]]:
+    """(id, what must be read to see it again, days since 1970 or null) of living rows by the hashes of their ids."""
+    rows = " union all ".join(
+        f"select r.id, {one.parent} as parent, {one.second} // 86400 as day from {one.relation} "
+        f"where {one.where} and r._deleted_at is null and r.account_id = $account and r.livemode = $livemode "
+        f"and {HASHED_ID.replace('(id)', '(r.id)')} in (select unnest($hashes::bigint[]))"
+        for one in sources(row)
+        if one.via == via
+    )
+    return con.execute(rows, {"account": key[0], "livemode": key[1], "hashes": list(hashes)}).fetchall()
 
 
 def _within(second: str, ranges: Sequence[Range] | None) -> str:

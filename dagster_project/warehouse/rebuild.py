@@ -13,6 +13,7 @@ import duckdb
 from dagster_project.errors import WarehouseError
 from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.landing import Batch, Landing
+from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse, open_file
 from dagster_project.warehouse.load import load
 from dagster_project.warehouse.schema import ensure
@@ -43,6 +44,7 @@ def rebuild(warehouse: Warehouse, landing: Landing, *, progress: Progress | None
                 if progress:
                     progress.advance("rebuild", len(group))
             _keep_sync_state(con, warehouse)
+            days.update(con)
             con.execute("checkpoint")
         with warehouse.connect():  # nobody else may be writing the file that is replaced
             fresh.replace(warehouse.build)
@@ -69,7 +71,7 @@ def _keep_sync_state(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> No
     if not warehouse.build.exists():
         return
     con.execute(f"attach '{str(warehouse.build).replace(chr(39), chr(39) * 2)}' as previous (read_only)")
-    tables = [f"cursor_{name}" for name in CATALOGUE] + ["accounts", "object_state", "proofs"]
+    tables = [f"cursor_{name}" for name in CATALOGUE] + ["accounts", "object_state", "proofs", "gaps"]
     for table in tables:
         con.execute(f"insert into sync.{table} by name select * from previous.sync.{table}")
     con.execute("update sync.version set version = (select max(version) + 1 from previous.sync.version)")

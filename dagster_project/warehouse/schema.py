@@ -153,10 +153,21 @@ _SYNC: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("checksum_stripe", "BIGINT", "Sum of the fingerprints of Stripe's rows, modulo 2^60."),
             ("rows_warehouse", "BIGINT", "Living rows of the warehouse then."),
             ("checksum_warehouse", "BIGINT", "Sum of their fingerprints then, modulo 2^60."),
+            ("agreed", "BOOLEAN", "Whether they were equal, row by row."),
             ("method", "VARCHAR", "How it was read: audit or sweep."),
             ("compared_at", "TIMESTAMPTZ", "When the reading began, by Stripe's clock."),
             ("proven_at", "TIMESTAMPTZ", "When a reading last agreed; null if none ever did."),
             ("requests", "BIGINT", "Answers of Stripe that held rows of the day; at least one."),
+        ),
+    ),
+    "gaps": (
+        "Days whose changes may have been missed: the account was not read for longer than Stripe keeps events.",
+        (
+            *_OWNER,
+            ("object", "VARCHAR", "The object, as its table is called."),
+            ("first_day", "DATE", "Earliest day."),
+            ("last_day", "DATE", "Latest day."),
+            ("noted_at", "TIMESTAMPTZ", "When it was found, by Stripe's clock."),
         ),
     ),
     "payout_transactions": (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import duckdb
+
+from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS
 
 Cursor = dict[str, Any]
 
@@ -31,6 +33,30 @@ def record_object_state(
     for row in rows:
         con.execute("delete from sync.object_state where account_id = ? and livemode = ? and object = ?", list(row[:3]))
         con.execute("insert into sync.object_state values (?, ?, ?, ?, ?, ?)", list(row))
+
+
+def record_gap(con: duckdb.DuckDBPyConnection, key: tuple[str, bool], since: int, now: int) -> None:
+    """Nobody can tell any more what changed from `since` on (Unix seconds): every row may have, and some events are
+    lost for good."""
+    forgotten = now - EVENT_RETENTION_DAYS * 86_400
+    con.execute("delete from sync.gaps where account_id = ? and livemode = ? and object <> 'events'", [*key])
+    con.executemany(
+        "insert into sync.gaps select ?, ?, ?, (to_timestamp(?) at time zone 'UTC')::date, "
+        "(to_timestamp(?) at time zone 'UTC')::date, to_timestamp(?)",
+        [
+            [*key, row.name, *((since, forgotten) if row.name == "events" else (0, now)), now]
+            for row in CATALOGUE.values()
+            if row.events or row.name == "events"
+        ],
+    )
+
+
+def forget_gaps(con: duckdb.DuckDBPyConnection, key: tuple[str, bool], objects: Sequence[str]) -> None:
+    """These objects have been read again as a whole."""
+    con.execute(
+        "delete from sync.gaps where account_id = ? and livemode = ? and object in (select unnest(?::varchar[]))",
+        [*key, list(objects)],
+    )
 
 
 def read_cursors(con: duckdb.DuckDBPyConnection, object: str) -> dict[tuple[str, bool], Cursor]:

@@ -1,0 +1,90 @@
+"""What differs, read again and loaded in the ordinary way: landed first, so that a rebuild knows it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import duckdb
+import msgspec
+
+from dagster_project.stripe_api import reading
+from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
+from dagster_project.stripe_api.client import Page, StripeClient
+from dagster_project.stripe_api.differing import Finding
+from dagster_project.stripe_api.landing import Landing
+from dagster_project.stripe_api.owed import FOREVER
+from dagster_project.stripe_api.rereading import Ask
+from dagster_project.stripe_api.sink import Sink
+from dagster_project.stripe_api.standing import parents_to_ask
+from dagster_project.warehouse import days
+from dagster_project.warehouse.days import Key
+from dagster_project.warehouse.load import load
+
+
+async def repair(client: StripeClient, landing: Landing, key: Key, found: Sequence[Finding], ask: Ask) -> None:
+    """Read again what `found` names, land it, load it. Rows that are gone at Stripe become tombstones.
+
+    Raises what the client raises; what was landed by then is loaded by the next run.
+    """
+    sinks: dict[str, Sink] = {}
+
+    def sink(row: StripeObject) -> Sink:
+        if row.name not in sinks:
+            sinks[row.name] = Sink(landing, row, *key, nest=nest)
+        return sinks[row.name]
+
+    async def nest(child: StripeObject, parent: str, url: str) -> None:
+        sink(child).complete_list(parent, await reading.nested(client, child, parent, url))
+
+    by_list: dict[str, list[Finding]] = {}
+    for one in found:
+        if one.kind != "unreadable":
+            by_list.setdefault(one.via, []).append(one)
+    for via, findings in by_list.items():
+        row = CATALOGUE[via]
+        wanted = {one.parent for one in findings}
+        if row.strategy == "per_parent":
+            parents = await ask(partial(parents_to_ask, row=row, key=key, before=FOREVER))
+            await reading.of_parents(client, sink(row), [one for one in parents if one[1] in wanted])
+        else:
+            await reading.each(_one(client, sink(row), id) for id in wanted)
+        await sink(row).settle()
+    for one in found:
+        if one.kind == "gone" and (one.row.name == one.via):
+            _absent(client, sink(one.row), one.id)
+    for made in sinks.values():
+        made.flush()
+    await ask(lambda con: _load(con, sinks, key, found), write=True)
+
+
+async def _one(client: StripeClient, sink: Sink, id: str) -> None:
+    row = sink.row
+    path = f"{row.path}/{id}"
+    if row.strategy == "singleton":
+        path = row.path or ""
+    elif row.name == "accounts" and id == sink.account_id:
+        path = "/v1/account"
+    line, answer = await client.one(row, path)
+    if line is None or answer is None or msgspec.json.decode(line).get("deleted"):
+        return
+    request = {"path": path, "request_id": answer.request_id, "rows": 1}
+    sink.take(Page([line], [client.head(row, line)], False, answer.asked_at, request), "read")
+
+
+def _absent(client: StripeClient, sink: Sink, id: str) -> None:
+    gone = msgspec.json.encode({"id": id, "object": sink.row.kinds[0], "deleted": True})
+    sink.add([gone], client.clock, {"path": f"{sink.row.path}/{id}", "rows": 1}, "absent")
+
+
+def _load(con: duckdb.DuckDBPyConnection, sinks: dict[str, Sink], key: Key, found: Sequence[Finding]) -> None:
+    """Rows whose payload is right and whose columns are not would count as known: they make room first."""
+    for one in found:
+        if one.kind == "misfit":
+            con.execute(
+                f"delete from stripe.{one.row.name} where account_id = ? and livemode = ? and id = ?", [*key, one.id]
+            )
+    for name in ["events", *(name for name in CATALOGUE if name != "events")]:
+        if name in sinks and sinks[name].batches:
+            load(con, name, sinks[name].batches, {})
+    days.update(con)

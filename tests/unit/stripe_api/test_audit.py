@@ -1,0 +1,247 @@
+"""The audit against a server that answers as the test decides: each kind of difference is found, named and repaired."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from fake_stripe import NOW, FakeStripe, refusal, reply
+
+from dagster_project.settings import Settings
+from dagster_project.stripe_api.audit import AuditReport, audit
+from dagster_project.stripe_api.sync import sync
+from dagster_project.warehouse.connection import Warehouse
+from dagster_project.warehouse.schema import ensure
+
+DAY = 86_400
+TODAY = NOW // DAY * DAY
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Its many tables are made once; each test gets a copy of the file."""
+    made = Warehouse(tmp_path_factory.mktemp("empty"))
+    with made.connect() as con:
+        ensure(con)
+    return made
+
+
+@pytest.fixture
+def warehouse(stripe: FakeStripe, settings: Settings, empty: Warehouse) -> Warehouse:
+    """Charges on three days, an invoice with three lines, a customer; read once."""
+    own = Warehouse(settings.data_dir)
+    own.build.parent.mkdir(parents=True)
+    shutil.copyfile(empty.build, own.build)
+    stripe.put("/v1/charges", *(charge(n) for n in range(6)))
+    stripe.put("/v1/invoices", invoice())
+    stripe.put("/v1/customers", {"id": "cus_1", "object": "customer", "created": NOW - 3 * DAY, "email": "a@b.c"})
+    sync(settings, own)
+    return own
+
+
+def charge(number: int, **fields: Any) -> dict[str, Any]:
+    """Two a day, back from yesterday."""
+    made = TODAY - DAY * (1 + number // 2) + number
+    return {"id": f"ch_{number}", "object": "charge", "created": made, "amount": 100, "currency": "usd", **fields}
+
+
+def invoice(*, amount: int = 5, lines: int = 3) -> dict[str, Any]:
+    every = [{"id": f"il_{n}", "object": "line_item", "amount": amount, "invoice": "in_1"} for n in range(lines)]
+    shown = {"object": "list", "data": every, "has_more": False, "url": "/v1/invoices/in_1/lines"}
+    return {"id": "in_1", "object": "invoice", "created": TODAY - DAY, "lines": shown}
+
+
+def do(warehouse: Warehouse, statement: str) -> None:
+    with warehouse.connect() as con:
+        con.execute(statement)
+
+
+def found(report: AuditReport) -> dict[tuple[str, str], str]:
+    return {(one.object, one.id): one.what for one in report.differences}
+
+
+def proven_days(warehouse: Warehouse, name: str) -> list[tuple[Any, ...]]:
+    """(rows here, rows at Stripe, agreed) by day, earliest first; None where nothing was compared."""
+    with warehouse.connect(read_only=True) as con:
+        return con.execute(
+            "select d.rows, p.rows_stripe, p.agreed and p.checksum_stripe = d.checksum from sync.days as d "
+            "left join sync.proofs as p on p.account_id = d.account_id and p.object = d.object and p.via = d.via "
+            f"and p.day is not distinct from d.day where d.object = '{name}' order by d.day"
+        ).fetchall()
+
+
+def test_the_first_reading_proves_nothing_and_an_audit_proves_every_day(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    assert proven_days(warehouse, "charges") == [(2, None, None)] * 3
+    report = audit(settings, warehouse, full=True)
+    assert report.differences == []
+    assert report.compared >= 6 + 1 + 3 + 1
+    assert proven_days(warehouse, "charges") == [(2, 2, True)] * 3
+    assert proven_days(warehouse, "invoice_line_items") == [(3, 3, True)]
+    assert report.days == report.proven > 5
+    assert report.open == {}
+
+
+@pytest.mark.parametrize(
+    ("damage", "where", "what"),
+    [
+        ("delete from stripe.charges where id = 'ch_3'", ("charges", "ch_3"), "is missing in the warehouse"),
+        (
+            "update stripe.charges set _payload = json_merge_patch(_payload, '{\"amount\": 1}') where id = 'ch_3'",
+            ("charges", "ch_3"),
+            "differs in amount",
+        ),
+        (
+            "update stripe.charges set amount = 1 where id = 'ch_3'",
+            ("charges", "ch_3"),
+            "has columns that do not say what Stripe sent: amount",
+        ),
+        (
+            "insert into stripe.charges by name select * replace ('ch_no' as id) from stripe.charges where id = 'ch_3'",
+            ("charges", "ch_no"),
+            "is gone at Stripe and not deleted in the warehouse",
+        ),
+        (
+            "update stripe.charges set _deleted_at = _observed_at where id = 'ch_3'",
+            ("charges", "ch_3"),
+            "is deleted in the warehouse and exists at Stripe",
+        ),
+        (
+            "update stripe.invoice_line_items set _payload = json_merge_patch(_payload, '{\"amount\": 1}') "
+            "where id = 'il_1'",
+            ("invoice_line_items", "il_1"),
+            "differs in amount",
+        ),
+        (
+            "delete from stripe.invoice_line_items where id = 'il_1'",
+            ("invoice_line_items", "il_1"),
+            "is missing in the warehouse",
+        ),
+        (
+            "insert into stripe.invoice_line_items by name select * replace ('il_no' as id) "
+            "from stripe.invoice_line_items where id = 'il_1'",
+            ("invoice_line_items", "il_no"),
+            "is no longer in its parent at Stripe",
+        ),
+        (
+            "update stripe.invoice_line_items set amount = 1 where id = 'il_1'",
+            ("invoice_line_items", "il_1"),
+            "has columns that do not say what Stripe sent: amount",
+        ),
+    ],
+)
+def test_what_happened_to_a_row_is_found_named_repaired_and_proven(
+    settings: Settings, warehouse: Warehouse, damage: str, where: tuple[str, str], what: str
+) -> None:
+    do(warehouse, damage)
+    seen = audit(settings, warehouse, full=True)
+    assert found(seen) == {where: what}
+    assert [one.repaired for one in seen.differences] == [False]
+    assert seen.proven < seen.days
+    mended = audit(settings, warehouse, full=True, mend=True)
+    assert found(mended) == {where: what}
+    assert mended.remaining == []
+    assert mended.proven == mended.days
+    clean = audit(settings, warehouse, full=True)
+    assert clean.differences == []
+
+
+def test_a_change_without_an_event_is_found_and_repaired(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.put("/v1/charges", charge(2, amount=700))
+    report = audit(settings, warehouse, full=True, mend=True)
+    assert found(report) == {("charges", "ch_2"): "differs in amount"}
+    assert report.remaining == []
+    with warehouse.connect(read_only=True) as con:
+        assert con.execute("select amount from stripe.charges where id = 'ch_2'").fetchone() == (700,)
+
+
+def test_what_was_deleted_without_an_event_becomes_a_tombstone(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.lists["/v1/customers"] = []
+    report = audit(settings, warehouse, full=True, mend=True)
+    assert found(report) == {("customers", "cus_1"): "is gone at Stripe and not deleted in the warehouse"}
+    assert report.remaining == []
+    with warehouse.connect(read_only=True) as con:
+        assert con.execute("select _deleted_at is not null, email from stripe.customers").fetchall() == [
+            (True, "a@b.c")
+        ]
+
+
+def test_what_an_event_announced_since_the_last_refresh_is_no_difference(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.put("/v1/charges", charge(2, amount=700))
+    stripe.announce("charge.updated", charge(2, amount=700), number=1)
+    assert audit(settings, warehouse, full=True).differences == []
+    sync(settings, warehouse)
+    assert audit(settings, warehouse, full=True).differences == []
+
+
+def test_a_volatile_field_and_another_order_of_keys_are_no_difference(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.announce("charge.succeeded", charge(1), number=1)
+    sync(settings, warehouse)
+    stripe.lists["/v1/events"][0]["pending_webhooks"] = 3
+    stripe.lists["/v1/charges"] = [dict(reversed(one.items())) for one in stripe.lists["/v1/charges"]]
+    report = audit(settings, warehouse, full=True)
+    assert report.differences == []
+    assert proven_days(warehouse, "charges") == [(2, 2, True)] * 3
+    assert proven_days(warehouse, "events") == [(1, 1, True)]
+
+
+def test_rows_that_a_list_hides_are_asked_for_by_their_id(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    hidden = stripe.lists["/v1/customers"][0]
+
+    def hook(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/v1/customers":
+            return reply({"object": "list", "data": [], "has_more": False, "url": request.path})
+        return reply(hidden) if request.path == "/v1/customers/cus_1" else None
+
+    stripe.hook = hook
+    assert audit(settings, warehouse, full=True).differences == []
+    assert proven_days(warehouse, "customers") == [(1, 1, True)]
+
+
+def test_a_later_change_opens_its_day_again(stripe: FakeStripe, settings: Settings, warehouse: Warehouse) -> None:
+    audit(settings, warehouse, full=True)
+    stripe.put("/v1/charges", charge(2, amount=700))
+    stripe.announce("charge.updated", charge(2, amount=700), number=1)
+    stripe.now += 60
+    sync(settings, warehouse)
+    assert [day[2] for day in proven_days(warehouse, "charges")] == [True, False, True]
+    assert audit(settings, warehouse, full=True).differences == []
+    assert [day[2] for day in proven_days(warehouse, "charges")] == [True, True, True]
+
+
+def test_samples_take_turns_until_every_day_is_proven(settings: Settings, warehouse: Warehouse) -> None:
+    shares, requests = [], []
+    for _ in range(12):
+        report = audit(settings, warehouse, full=False, budget=12)
+        shares.append(report.proven)
+        requests.append(report.requests)
+        if report.proven == report.days:
+            break
+    assert shares == sorted(shares)
+    assert shares[0] < shares[-1] == report.days
+    assert max(requests) <= 12 + 6, "the budget, and who the account is"
+
+
+def test_an_object_that_the_key_may_not_read_is_told_once(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.hook = lambda request: refusal(403, "no permission") if request.path == "/v1/payouts" else None
+    report = audit(settings, warehouse, full=True)
+    assert [one.object for one in report.differences] == ["payouts"]
+    assert "may not read" in report.differences[0].what
+    sync(settings, warehouse)
+    assert audit(settings, warehouse, full=True).differences == []
