@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import click
@@ -34,10 +35,15 @@ def refresh() -> int:
 
 @click.command()
 @click.option("--full", is_flag=True, help="Read everything again, not a sample.")
+@click.option("--repair", is_flag=True, help="Read what differs again, load it, and compare it once more.")
+@click.option("--requests", type=click.IntRange(1), help="Of a sample, per account; default: 500.")
 @click.option("--json", "as_json", is_flag=True, help="For a program to read.")
 @click.argument("objects", nargs=-1, metavar="[OBJECT]…")
-def audit(full: bool, as_json: bool, objects: tuple[str, ...]) -> int:
-    """Compare the warehouse with Stripe; exit 1 on any difference, listing them."""
+def audit(full: bool, repair: bool, requests: int | None, as_json: bool, objects: tuple[str, ...]) -> int:
+    """Compare the warehouse with Stripe; exit 1 on any difference that remains, listing them.
+
+    A sample takes the days whose proof is oldest, so that samples prove every day in time.
+    """
     from dagster_project.stripe_api import audit as comparison
     from dagster_project.stripe_api.catalog import get
     from dagster_project.stripe_api.target import reachable
@@ -46,23 +52,30 @@ def audit(full: bool, as_json: bool, objects: tuple[str, ...]) -> int:
 
     settings = Settings.load()
     names = [get(name).name for name in objects] or None
-    with reachable(settings) as target:
-        warehouse = Warehouse(target.data_dir)
-        if as_json:
-            report = comparison.audit(target, warehouse, full=full, objects=names)
-        else:
-            with Bars() as bars:
-                report = comparison.audit(target, warehouse, full=full, objects=names, progress=bars)
+    budget = requests or comparison.BUDGET
+    with reachable(settings) as target, ExitStack() as stack:
+        bars = None if as_json else stack.enter_context(Bars())
+        report = comparison.audit(
+            target, Warehouse(target.data_dir), full=full, objects=names, mend=repair, budget=budget, progress=bars
+        )
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=2, default=str))
-    else:
-        if report.differences:
-            table(
-                ("object", "account", "id", "difference"),
-                [(d.object, d.account_id, d.id, d.what) for d in report.differences[:200]],
-            )
-        say(f"{report.compared:,} objects compared, {len(report.differences):,} differences.")
-    return int(bool(report.differences))
+        click.echo(json.dumps({**asdict(report), "remaining": len(report.remaining)}, indent=2, default=str))
+        return int(bool(report.remaining))
+    if report.differences:
+        table(
+            ("object", "account", "id", "difference", "repaired"),
+            [(d.object, d.account_id, d.id, d.what, d.repaired) for d in report.differences[:200]],
+        )
+    fixed = len(report.differences) - len(report.remaining)
+    say(
+        f"{report.compared:,} objects compared in {report.requests:,} requests, {len(report.differences):,} differences"
+        + (f", {fixed:,} repaired, {len(report.remaining):,} remaining." if repair else ".")
+    )
+    share = 100 * report.proven // report.days if report.days else 100
+    say(f"{report.proven:,} of {report.days:,} days (of all objects) are proven by a second reading: {share} %.")
+    if fixed:
+        say("`ledgerline refresh` models and publishes what was repaired.")
+    return int(bool(report.remaining))
 
 
 @click.command()

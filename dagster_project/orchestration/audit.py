@@ -4,6 +4,7 @@ The comparison is in `stripe_api/audit.py`; its own job runs it, because it cost
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -12,14 +13,20 @@ from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.stripe_api.catalog import CATALOGUE
 
+if TYPE_CHECKING:
+    from dagster_project.stripe_api.audit import Difference
+
 MATCHES = "matches_stripe"
 SHOWN = 50
 
 
 class AuditConfig(dg.Config):
-    """`full` reads every object again; otherwise counts and a sample are compared."""
+    """`full` reads every object again; otherwise the days whose proof is oldest, as many as `requests` per account
+    reach. `repair` reads what differs again, loads it and compares it once more."""
 
     full: bool = False
+    repair: bool = False
+    requests: int = 500
 
 
 def audit_keys() -> list[dg.AssetCheckKey]:
@@ -38,7 +45,8 @@ def audit_keys() -> list[dg.AssetCheckKey]:
 def compare_with_stripe(
     context: dg.AssetCheckExecutionContext, config: AuditConfig, ledgerline: dg.ResourceParam[Pipeline]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Compares the selected objects with Stripe; a difference fails the object's check and names the rows."""
+    """Compares the selected objects with Stripe; a difference fails the object's check and names the rows. One that was
+    repaired still shows, as a warning."""
     from dagster_project.stripe_api.audit import audit
     from dagster_project.stripe_api.target import reachable
 
@@ -51,17 +59,38 @@ def compare_with_stripe(
             ledgerline.warehouse,
             full=config.full,
             objects=None if len(selected) == len(CATALOGUE) else selected,
+            mend=config.repair,
+            budget=config.requests,
             progress=ledgerline.progress or RunLog(context.log),
         )
+    share = f"{report.proven:,} of {report.days:,} days (of all objects) are proven by a second reading"
+    context.log.info(f"{report.compared:,} rows compared in {report.requests:,} requests. {share}.")
     for name in selected:
-        found = [row for row in report.differences if row.object == name]
-        table = [
-            dg.TableRecord({"account": row.account_id, "id": row.id, "difference": row.what}) for row in found[:SHOWN]
-        ]
-        yield dg.AssetCheckResult(
-            asset_key=stripe_key(name),
-            check_name=MATCHES,
-            passed=not found,
-            description=f"{len(found)} differences, first: {found[0].id} {found[0].what}" if found else None,
-            metadata={"differences": len(found), **({"rows": dg.MetadataValue.table(table)} if table else {})},
+        yield _result(name, [row for row in report.differences if row.object == name], report.open.get(name, 0))
+
+
+def _result(name: str, found: "list[Difference]", unproven: int) -> dg.AssetCheckResult:
+    remaining = [row for row in found if not row.repaired]
+    for row in found:
+        words = "was repaired" if row.repaired else "differs"
+        dg.get_dagster_logger().warning(f"{name} {row.id} {words}: {row.what}")
+    table = [
+        dg.TableRecord(
+            {"account": row.account_id, "id": row.id, "difference": row.what, "repaired": str(row.repaired).lower()}
         )
+        for row in found[:SHOWN]
+    ]
+    counts = f"{len(found)} differences, {len(found) - len(remaining)} repaired"
+    return dg.AssetCheckResult(
+        asset_key=stripe_key(name),
+        check_name=MATCHES,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.ERROR if remaining else dg.AssetCheckSeverity.WARN,
+        description=f"{counts}; first: {(remaining or found)[0].id} {(remaining or found)[0].what}" if found else None,
+        metadata={
+            "differences": len(found),
+            "repaired": len(found) - len(remaining),
+            "days not proven": unproven,
+            **({"rows": dg.MetadataValue.table(table)} if table else {}),
+        },
+    )

@@ -41,7 +41,8 @@ def build_schedules(settings: Settings, close_job: dg.JobDefinition) -> list[dg.
             cron_schedule="30 3 * * *",
             execution_timezone=settings.timezone,
             default_status=RUNNING,
-            description="Compares a sample with Stripe.",
+            run_config={"ops": {"compare_with_stripe": {"config": {"repair": True}}}},
+            description="Compares the days whose proof is oldest with Stripe, and repairs what differs.",
         ),
         close,
     ]

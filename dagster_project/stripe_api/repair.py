@@ -78,9 +78,10 @@ def _absent(client: StripeClient, sink: Sink, id: str) -> None:
 
 
 def _load(con: duckdb.DuckDBPyConnection, sinks: dict[str, Sink], key: Key, found: Sequence[Finding]) -> None:
-    """Rows whose payload is right and whose columns are not would count as known: they make room first."""
+    """Wrong rows make room first: one with the right payload in wrong columns would count as known, and a tombstone of
+    the same second as newer."""
     for one in found:
-        if one.kind == "misfit":
+        if one.kind in ("misfit", "changed", "deleted"):
             con.execute(
                 f"delete from stripe.{one.row.name} where account_id = ? and livemode = ? and id = ?", [*key, one.id]
             )
