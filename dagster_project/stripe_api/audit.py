@@ -145,7 +145,7 @@ class _AccountAudit:
         def answer() -> _T:
             with self.warehouse.connect(read_only=not write, wait=60) as con:
                 if not write:
-                    con.execute("set memory_limit = '128MB'")
+                    con.execute("set memory_limit = '160MB'; set preserve_insertion_order = false")
                 return what(con)
 
         async with self.desk:

@@ -18,6 +18,7 @@ MODULUS = 1 << 60
 HASHED_ID = f"(md5_number_lower(id) & {MODULUS - 1}::ubigint)::bigint"
 Key = tuple[str, bool]  # account id, livemode
 Range = tuple[int, int]  # of `created` in Unix seconds, both ends included
+_SLICE = 61_440  # rows; more at once take too much memory
 _NO_DAY = "date '0001-01-01'"
 
 
@@ -263,17 +264,20 @@ def misfits(con: duckdb.DuckDBPyConnection, row: StripeObject) -> dict[str, list
             then '{column.name}' end"""
         for column in derived
     )
-    found = con.execute(
-        f"""
-        with compared as (
-            select r.id, list_filter([{different}], lambda x: x is not null) as fields
-            from (select * from stripe.{row.name} where rowid in (select _at from temp.shown)) as r
-            cross join lateral (select json_transform(r._payload, {structure(row)}) as t)
-        )
-        select * from compared where len(fields) > 0
-        """
-    )
-    return dict(found.fetchall())
+    found: list[tuple[str, list[str]]] = []
+    for (low,) in con.execute(f"select distinct _at // {_SLICE} * {_SLICE} from temp.shown order by 1").fetchall():
+        found += con.execute(
+            f"""
+            with compared as (
+                select r.id, list_filter([{different}], lambda x: x is not null) as fields
+                from (select * from stripe.{row.name} where rowid between {low} and {low + _SLICE - 1}
+                      and rowid in (select _at from temp.shown)) as r
+                cross join lateral (select json_transform(r._payload, {structure(row)}) as t)
+            )
+            select * from compared where len(fields) > 0
+            """
+        ).fetchall()
+    return dict(found)
 
 
 def named(

@@ -1,21 +1,53 @@
 -- Counts and checksums of both sides lie in sync.days (the warehouse) and sync.proofs (Stripe, when a day was read once
 -- more). Both are kept per list that shows the rows (`via`); checksums are sums, so they add up to those of the day.
 with held as (
-    select account_id, livemode, object, via, coalesce(day, date '0001-01-01') as day, rows, checksum
+    select
+        account_id,
+        livemode,
+        object,
+        via,
+        coalesce(day, date '0001-01-01') as day,
+        rows,
+        checksum
     from {{ source('sync', 'days') }}
 ),
 
 shown as (
     select
-        account_id, livemode, object, via, coalesce(day, date '0001-01-01') as day, rows_stripe, checksum_stripe,
-        rows_warehouse, checksum_warehouse, agreed, method, proven_at, requests
+        account_id,
+        livemode,
+        object,
+        via,
+        coalesce(day, date '0001-01-01') as day,
+        rows_stripe,
+        checksum_stripe,
+        rows_warehouse,
+        checksum_warehouse,
+        agreed,
+        method,
+        proven_at,
+        requests
     from {{ source('sync', 'proofs') }}
 ),
 
 refused as (
-    select account_id, livemode, object
+    select
+        account_id,
+        livemode,
+        object
     from {{ source('sync', 'object_state') }}
     where state = 'not_permitted'
+),
+
+missed as (
+    select
+        account_id,
+        livemode,
+        object,
+        min(first_day) as first_day,
+        max(last_day) as last_day
+    from {{ source('sync', 'gaps') }}
+    group by all
 ),
 
 compared as (
@@ -48,17 +80,15 @@ compared as (
 stated as (
     select
         c.*,
-        exists (
-            select 1 from refused as r
-            where r.account_id = c.account_id and r.livemode = c.livemode and r.object in (c.object, c.via)
-        ) as is_refused,
-        exists (
-            select 1 from {{ source('sync', 'gaps') }} as g
-            where
-                g.account_id = c.account_id and g.livemode = c.livemode and g.object in (c.object, c.via)
-                and c.day between g.first_day and g.last_day
-        ) as is_gapped
+        r.object is not null as is_refused,
+        g.object is not null as is_gapped
     from compared as c
+    left join refused as r
+        on c.account_id = r.account_id and c.livemode = r.livemode and c.via = r.object
+    left join missed as g
+        on
+            c.account_id = g.account_id and c.livemode = g.livemode and c.via = g.object
+            and c.day between g.first_day and g.last_day
 )
 
 select
