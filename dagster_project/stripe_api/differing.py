@@ -96,7 +96,7 @@ async def _continued(client: StripeClient, collector: Collector) -> None:
     """Embedded lists that went on, read to their end."""
 
     async def one(child: StripeObject, parent: str, day: int, url: str) -> None:
-        for page in await reading.nested(client, child, parent, url):
+        for page in await reading.nested(client, child, url):
             for line in page.lines:
                 collector.add_child(child, collector.row, parent, line, day, parent)
             collector.compared[child.name].answers[day] += 1

@@ -35,7 +35,7 @@ async def repair(client: StripeClient, landing: Landing, key: Key, found: Sequen
         return sinks[row.name]
 
     async def nest(child: StripeObject, parent: str, url: str) -> None:
-        sink(child).complete_list(parent, await reading.nested(client, child, parent, url))
+        sink(child).complete_list(parent, await reading.nested(client, child, url))
 
     by_list: dict[str, list[Finding]] = {}
     for one in found:
