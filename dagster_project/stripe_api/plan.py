@@ -38,9 +38,9 @@ class Plan:
 def cheapest(places: Mapping[str, Place], unplaced: Iterable[str] = ()) -> Plan:
     """Cover every row with pages of the list, where a page that would show only one row is a single read.
 
-    Going from the newest row on and beginning each page at the first row not covered yet needs the fewest pages. Half
-    of the single reads become lists of their one second: the list and the single read have a rate limit each
-    (https://docs.stripe.com/rate-limits), so that both are used. `unplaced` rows can only be read one by one.
+    Going from the newest row on and beginning each page at the first row not covered yet needs the fewest pages. Of the
+    single reads, half become lists of their one second where a page holds it: list and single read have a rate
+    limit each (https://docs.stripe.com/rate-limits), so that both are used. `unplaced` rows can only be read singly.
     """
     ranges: list[Range] = []
     lonely: list[tuple[str, Place]] = []
@@ -57,9 +57,13 @@ def cheapest(places: Mapping[str, Place], unplaced: Iterable[str] = ()) -> Plan:
         first = last + 1
     single = sorted(unplaced)
     surplus = len(single) + len(lonely) - len(ranges)
-    listed = min(len(lonely), surplus // 2) if surplus >= 2 * _WORTH_SHARING else 0
-    ranges += [(place.made, place.made) for _, place in lonely[:listed]]
-    return Plan(merged(ranges), [id for id, _ in lonely[listed:]] + single)
+    for id, place in lonely:
+        if surplus >= 2 * _WORTH_SHARING and place.last - place.at < PAGE:
+            ranges.append((place.made, place.made))
+            surplus -= 2
+        else:
+            single.append(id)
+    return Plan(merged(ranges), single)
 
 
-_WORTH_SHARING = 25  # requests; fewer are over within a second anyway
+_WORTH_SHARING = 12  # requests; fewer are over within half a second anyway
