@@ -235,7 +235,8 @@ class AccountReader:
                 owed.after = None
             owed.update()
             now = self.now
-            await reading.by_id(self.client, sink, list(owed.ids), unknown=lambda id: may_appear(one, id, now))
+            rest = [id for id in owed.ids if id not in sink.nested_of]
+            await reading.by_id(self.client, sink, rest, unknown=lambda id: may_appear(one, id, now))
             await sink.settle()
         finally:
             await sink.abandon()

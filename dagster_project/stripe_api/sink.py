@@ -61,6 +61,7 @@ class Sink:
     on_landed: Callable[[], None] = lambda: None  # told of every file
     batches: list[Batch] = field(default_factory=list)
     unchanged: set[str] = field(default_factory=set)
+    nested_of: set[str] = field(default_factory=set)  # rows whose lists this run reads
     _buffers: dict[str, _Buffer] = field(default_factory=dict)
     _rows: int = 0
     _nesting: set[asyncio.Task[None]] = field(default_factory=set)
@@ -101,6 +102,7 @@ class Sink:
         """Until the list is landed, its parent is owed."""
         if self.nest:
             self.owed.ids[head.id] = getattr(head, self.row.created_field, None)
+            self.nested_of.add(head.id)
             self._nesting.add(asyncio.get_running_loop().create_task(self.nest(child, head.id, url)))
 
     @cached_property

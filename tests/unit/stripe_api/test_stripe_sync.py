@@ -107,6 +107,8 @@ def test_lists_inside_objects_are_read_to_their_end(
     sync(settings, warehouse)
     found = rows(warehouse, "select invoice, count(*) from stripe.invoice_line_items group by 1 order by 1")
     assert found == [("in_1", len(few)), ("in_2", len(many))]
+    assert stripe.requests["/v1/invoices/in_2"] == 0, "the list showed it already"
+    assert stripe.requests["/v1/invoices/in_2/lines"] == 3
 
 
 def test_an_invoice_that_is_read_again_by_its_id_brings_its_long_list_along(
