@@ -39,9 +39,12 @@ def used(by_day: Mapping[date, int], today: date, ahead: int = 0) -> int:
 
 
 def projected(by_day: Mapping[date, int], today: date) -> int:
-    """The most GETs in any 30 days from now on if the days go on like the middle one of the last seven."""
+    """The most GETs in any 30 days from now on if the days go on like the middle one of the last seven.
+
+    Until three days are known, which may be a backfill's, nothing is added to what was used.
+    """
     whole = [by_day.get(today - timedelta(days=n), 0) for n in range(1, 8) if today - timedelta(days=n) >= min(by_day)]
-    pace = median(whole) if whole else sum(by_day.values())
+    pace = median(whole) if len(whole) >= 3 else 0
     return max(used(by_day, today, ahead) + round(pace * ahead) for ahead in range(DAYS + 1))
 
 

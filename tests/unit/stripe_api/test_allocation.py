@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from fake_stripe import ACCOUNT, FakeStripe
 
+from dagster_project.doctor import _warehouse
 from dagster_project.errors import StripeUnreachable
 from dagster_project.settings import Settings
 from dagster_project.stripe_api import allocation
@@ -19,6 +20,7 @@ from dagster_project.stripe_api.allocation import pause_between_polls, record, s
 from dagster_project.stripe_api.governor import Governor
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
+from dagster_project.warehouse.publish import publish
 from dagster_project.warehouse.schema import ensure
 
 TODAY = date(2026, 11, 24)
@@ -44,6 +46,7 @@ def test_the_projection_follows_the_usual_day_and_not_one_backfill() -> None:
     hourly = {before(n): 480 for n in range(40)}
     assert allocation.projected(hourly, TODAY) == 30 * 480
     fresh = {before(1): 5_000, TODAY: 100}
+    assert allocation.projected(fresh, TODAY) == 5_100
     assert 5_000 < allocation.projected({**fresh, **{before(n): 50 for n in range(2, 8)}}, TODAY) < 7_500
 
 
@@ -196,6 +199,18 @@ def test_a_poll_that_does_not_fit_is_told_to_wait_and_why(warehouse: Warehouse, 
     assert reason.startswith("acct_1 has used 9,401 of the 10,000 reads that Stripe allows it in 30 days")
     assert allocation.reason_to_wait(settings, warehouse, NOON + timedelta(days=31)) is None
     assert allocation.reason_to_wait(real(tmp_path), warehouse, NOON) is None, "the simulator allows everything"
+
+
+def test_doctor_warns_when_the_allocation_does_not_suffice(warehouse: Warehouse, tmp_path: Path) -> None:
+    with warehouse.connect() as con:
+        ensure(con)
+        record(con, KEY, NOON, counted(Governor(), charges=9_000))
+        record(con, ("acct_2", True), NOON, counted(Governor(), charges=11_000))
+    publish(warehouse, data_until=NOON)
+    found = [one for one in _warehouse(real(tmp_path, STRIPE_API_KEY="sk_live_unit")) if "reads" in one.topic]
+    assert [(one.topic, one.state) for one in found] == [("acct_1: reads", "ok"), ("acct_2: reads", "warn")]
+    assert "11,000 of 10,000 that Stripe allows in 30 days" in found[1].detail
+    assert found[1].next_step
 
 
 def test_a_file_from_before_requests_were_counted_tells_nothing(con: duckdb.DuckDBPyConnection) -> None:
