@@ -20,7 +20,12 @@ from dagster_project.errors import StorageError, WarehouseError, WarehouseLocked
 
 # A second connection within one process is refused by DuckDB in other words than one of another process.
 _IN_USE = re.compile(r"\block\b|Unique file handle conflict", re.IGNORECASE)
-_SETTINGS = "set memory_limit = '800MB'; set TimeZone = 'UTC'; set zstd_min_string_length = 512"
+_SETTINGS = (
+    "set memory_limit = '800MB'; set TimeZone = 'UTC'; set zstd_min_string_length = 512; "
+    # A checkpoint would merge row groups in which rows were replaced, and so write a large table again, with as much
+    # memory, for a few changes. `ledgerline rebuild` gives the room of replaced rows back.
+    "set max_vacuum_tasks = 0"
+)
 
 
 class Warehouse:

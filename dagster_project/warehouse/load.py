@@ -32,7 +32,7 @@ from dagster_project.warehouse.state import (
 from dagster_project.warehouse.upsert import merge
 
 # Bytes of JSON that are typed at once: they are in memory about four times, as text and as columns, read and written.
-_AT_ONCE = 100_000_000
+_AT_ONCE = 64_000_000
 
 
 @dataclass
