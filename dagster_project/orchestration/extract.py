@@ -15,7 +15,6 @@ from dagster_project.errors import UsageError, WarehouseError
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
 from dagster_project.progress import Lines
-from dagster_project.settings import Settings
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def extract(
     report = _sync(context, config, ledgerline, selected)
     for problem in report.problems:
         context.log.warning(problem)
-    _blame_accounts(ledgerline.settings, report, selected[0])
+    _blame_accounts(report, selected[0])
     if not report.changed and _already_published(ledgerline, report.load_version):
         context.log.info(f"Nothing changed at Stripe; the published version has it all ({report.requests} requests).")
         for name in selected:
@@ -135,10 +134,9 @@ def _sync(
     return report
 
 
-def _blame_accounts(settings: Settings, report: "SyncReport", name: str) -> None:
+def _blame_accounts(report: "SyncReport", name: str) -> None:
     """An account that could not be read at all fails the check of the first object, since no object of it was tried."""
-    prefixes = tuple(f"account {account.name}: " for account in settings.accounts())
-    failed = [problem for problem in report.problems if problem.startswith(prefixes)]
+    failed = [f"account {label}: {why}" for label, why in report.failed_accounts.items()]
     if failed and name in report.objects:
         report.objects[name].state, report.objects[name].message = "failed", "; ".join(failed)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import msgspec
@@ -22,48 +22,59 @@ from dagster_project.errors import (
     StripePermissionError,
     StripeUnreachable,
 )
-from dagster_project.settings import Account, Settings
+from dagster_project.settings import Settings
 from dagster_project.stripe_api import feed, reading
 from dagster_project.stripe_api.allocation import record
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject
 from dagster_project.stripe_api.client import connect
-from dagster_project.stripe_api.due import Due, due, kept, may_appear, overlap, prepared, whole
-from dagster_project.stripe_api.governor import Governor
+from dagster_project.stripe_api.due import Due, appeared, due, kept, may_appear, overlap, prepared, whole
+from dagster_project.stripe_api.governor import SharedPace
 from dagster_project.stripe_api.identity import identify
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.loading import Loader, Part
 from dagster_project.stripe_api.owed import FOREVER, Owed
 from dagster_project.stripe_api.report import ObjectReport, Progress, State, SyncReport
+from dagster_project.stripe_api.scheduling import Reading
 from dagster_project.stripe_api.sink import Sink, digest
 from dagster_project.stripe_api.standing import (
     asked,
-    cursors_of,
     events_since,
     fingerprints,
+    named,
     parents_to_ask,
+    rows_by_rule,
     unseen,
 )
-from dagster_project.warehouse.state import Cursor, forget_gaps, record_account, record_gap, record_object_state
+from dagster_project.warehouse.state import (
+    Cursor,
+    cursors_of,
+    forget_gaps,
+    record_account,
+    record_gap,
+    record_object_state,
+)
 
+T = TypeVar("T")
 Announced = tuple[str | None, bytes]  # whose event it is, where that is known, and its body
 
-_ASK_PARENTS_AGAIN = 24 * 3600
 _DAY = 86_400
 _BALANCE_READINGS = 3
 _SAFETY = 1  # days before Stripe forgets events, so that the oldest can still be read
 
 
 class AccountReader:
-    """One account in one run. `waiting` are event files that an interrupted run landed, `announced`
-    are events that webhooks brought: both count like events that are polled now."""
+    """One account in one run. `waiting` are event files that an interrupted run landed, `announced` are events that
+    webhooks brought: both count like events that are polled now. `taken` are the accounts and modes that are read in
+    this run: nobody is read twice."""
 
     def __init__(
-        self, settings: Settings, landing: Landing, loader: Loader, account: Account, connected: str | None,
-        report: SyncReport, progress: Progress | None, *, waiting: Sequence[Batch] = (),
-        announced: Sequence[Announced] = (),
+        self, settings: Settings, landing: Landing, loader: Loader, which: Reading, report: SyncReport,
+        progress: Progress | None, *, waiting: Sequence[Batch] = (), announced: Sequence[Announced] = (),
+        taken: set[tuple[str, bool]] | None = None, several: bool = False,
     ) -> None:  # fmt: skip
         self.settings, self.landing, self.loader = settings, landing, loader
-        self.account, self.connected = account, connected
+        self.account, self.connected, self.label = which.account, which.connected, which.label
+        self.taken, self.several = set() if taken is None else taken, several
         self.report, self.progress, self.waiting, self.announced = report, progress, waiting, announced
         self.sinks: dict[str, Sink] = {}
         self.dues: dict[str, Due] = {}
@@ -71,7 +82,8 @@ class AccountReader:
         self.shown: dict[str, int] = {}  # rows per object that the progress has been told of
         self.marks: feed.Dirty = {}
         self.gap: int | None = None  # until when the changes before a gap in the feed are known
-        self.governor = Governor.of(settings, account)
+        self.governor = SharedPace(which.governor)
+        self.identified = False
 
     async def run(self, names: Sequence[str], *, full: bool, created: tuple[int, int] | None) -> None:
         """Read and load `names`; `full` forgets what is known, `created` limits it to a range and moves no cursor.
@@ -85,18 +97,25 @@ class AccountReader:
             except BaseExceptionGroup as group:
                 raise reading.first_of(group) from group
             finally:
-                if self.report.accounts:
+                if self.identified:
                     await self.loader.ask(self._record_requests)
 
     async def _run(self, names: Sequence[str], *, full: bool, created: tuple[int, int] | None) -> None:
         self.identity = await identify(self.client, self.account, self.connected)
+        if self.key in self.taken:
+            mode = "live" if self.identity.livemode else "test"
+            raise StripeAnswerError(
+                f"{self.identity.account_id} ({mode}) is read through another key already.",
+                "Take one of them out of LEDGERLINE_ACCOUNTS.",
+            )
+        self.taken.add(self.key)
+        self.identified = True
         if self.identity.balance_error:
             self._failed("balance", self.identity.balance_error)
-        if not self.identity.livemode:
-            self.governor.livemode = False
+        self.governor.in_mode(self.identity.livemode)
         self.report.accounts.append(self.identity.account_id)
         self.moves, self.anchor = created is None, self.now
-        self.cursors = await self.loader.ask(lambda con: cursors_of(con, self.key))
+        self.cursors = await self.loader.ask(lambda con: cursors_of(con, CATALOGUE, *self.key))
         known = {} if full else self._without_gaps(self.cursors)
         if self.gap is not None:
             since = self.gap
@@ -112,9 +131,7 @@ class AccountReader:
                 group.create_task(self._guarded(row.name, self._object(self.dues[row.name])))
         if "balance" in names and "balance" not in self.states:
             await self._guarded("balance", self._balance(follow="balance_transactions" in names))
-        await self._load()
         await self._shown_by_rows(names)
-        await self.loader.ask(lambda con: self._finish(con, names))
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -137,7 +154,7 @@ class AccountReader:
         days = EVENT_RETENTION_DAYS - _SAFETY
         if self.now - followed["until"] > days * _DAY:
             self.report.problems.append(
-                f"account {self.identity.account_id}: the last reading is more than {days} days ago, longer than "
+                f"account {self.label}: the last reading is more than {days} days ago, longer than "
                 "Stripe keeps events. Everything is read again."
             )
             self.gap = int(followed["until"])
@@ -158,11 +175,16 @@ class AccountReader:
         await self._guarded("events", self._poll(news, low))
         failed = self.states["events"][0] != "ok"
         self.marks = news.marks
+        if news.touched:
+            await self.loader.ask(lambda con: self._touch(con, news))
         for name in news.marks.keys() & self.cursors.keys():
             owed = Owed.read(self.cursors[name].get("owed"))
             owed.ids.update(news.marks[name])
             self.cursors[name] = {**self.cursors[name], "owed": owed.kept()}
-        moved = [(name, self.key, self.cursors[name]) for name in news.marks.keys() & self.cursors.keys()]
+        for name in news.appeared & self.cursors.keys():
+            self.cursors[name] = appeared(CATALOGUE[name], self.cursors[name])
+        told = (news.marks.keys() | news.appeared) & self.cursors.keys()
+        moved = [(name, self.key, self.cursors[name]) for name in sorted(told)]
         # A run for some objects follows no change of the others, so that it must not move the cursor of the events.
         until: dict[tuple[str, bool], Cursor] = {}
         if everything and not failed and self.moves:
@@ -172,6 +194,14 @@ class AccountReader:
         if failed and self.cursors:
             return _only_without_events({name: self.cursors[name] for name in known})
         return {name: self.cursors[name] for name in known}
+
+    def _touch(self, con: duckdb.DuckDBPyConnection, news: feed.News) -> None:
+        """Rows that may have changed because of what events tell of other objects."""
+        for name, touched in news.touched.items():
+            row = CATALOGUE[name]
+            if row.open_sql:
+                found = rows_by_rule(con, row, self.key, row.open_sql, self.anchor, touched=touched)
+                news.marks.setdefault(name, {}).update(found)
 
     async def _poll(self, news: feed.News, low: int) -> str:
         mine: set[str | None] = {self.connected} if self.connected else {self.account.name, self.identity.account_id}
@@ -189,6 +219,10 @@ class AccountReader:
         self, con: duckdb.DuckDBPyConnection, listed: Iterable[StripeObject], known: Mapping[str, Cursor],
         created: tuple[int, int] | None,
     ) -> None:  # fmt: skip
+        self.balance = fingerprints(con, CATALOGUE["balance"], self.key, None, ())
+        now = self.identity.balance
+        # Whatever changes the balance is a balance transaction, most of which have no event near them.
+        moved = now is None or self.balance.get("balance") != digest(now)
         for row in listed:
             cursor = known.get(row.name)
             if created is not None and row.strategy == "window":  # lists without the filter are read whole
@@ -198,11 +232,14 @@ class AccountReader:
                 one = whole(row, self.anchor, self._start, Owed.read(before.get("owed")) if before else None)
                 one.owed.ids |= self.marks.get(row.name, {}) if self.moves else {}
             else:
-                one = due(row, cursor, self.anchor, self._start)
-            self.dues[row.name] = prepared(con, one, self.key)
+                one = due(
+                    row, cursor, self.anchor, self._start, moved=moved and row.name == "balance_transactions"
+                )  # fmt: skip
+            self.dues[row.name] = prepared(con, one, self.key, self.anchor)
         # Which balance transactions a payout settled: https://docs.stripe.com/payouts/reconciliation
         self.led = asked(con, "balance_transactions", self.key)
-        self.balance = fingerprints(con, CATALOGUE["balance"], self.key, None, ())
+        moves = self.dues.get("balance_transactions")
+        self.quiet = not moved and moves is not None and not moves.owed.kept()
 
     async def _object(self, one: Due) -> str:
         """Read what is due; the note that comes back says what was unusual."""
@@ -283,6 +320,9 @@ class AccountReader:
         """Read last, and again with the newest balance transactions until nothing moves in between."""
         row, moves = CATALOGUE["balance"], CATALOGUE["balance_transactions"]
         last = self.identity.balance
+        if self.quiet and last is not None:  # it is as it was when the balance transactions were read
+            self._one(row, last, "/v1/balance", self.client.clock, self.balance)
+            return ""
         for reading_number in range(_BALANCE_READINGS):
             asked_at = self.client.clock
             now = msgspec.json.format((await self.client.get("/v1/balance")).body, indent=-1)
@@ -328,8 +368,8 @@ class AccountReader:
 
     # ---- what the loaded rows show ---------------------------------------------------------------------------
     async def _shown_by_rows(self, names: Sequence[str]) -> None:
-        """Children of parents that show that they have some, and rows that a list lacked."""
-        wanted, gone = await self.loader.ask(lambda con: self._look(con, names))
+        """Children of parents that show that they have some, rows that a list lacked, and rows that none shows."""
+        wanted, gone, missing = await self._load(lambda con: self._look(con, names))
 
         async def done(what: Coroutine[Any, Any, None]) -> str:
             await what
@@ -343,22 +383,34 @@ class AccountReader:
             self.dues[name].cursor.pop("whole", None)
             return ""
 
+        async def name_alone(name: str, ids: list[str]) -> str:
+            sink = self._sink(CATALOGUE[name])
+            await reading.by_id(self.client, sink, ids)
+            await sink.settle()
+            for id in ids:
+                sink.add([], self.client.clock, {"path": f"{sink.row.path}/{id}", "rows": 0, "asked": id}, "read")
+            sink.flush()
+            self.dues[name].cursor["named"] = self.anchor
+            return ""
+
         async with asyncio.TaskGroup() as group:
+            for name, ids in missing.items():
+                group.create_task(self._guarded(name, name_alone(name, ids)))
             for name, parents in wanted.items():
                 sink = self._sink(CATALOGUE[name])
                 group.create_task(self._guarded(name, done(reading.of_parents(self.client, sink, parents))))
             for name, ids in gone.items():
                 group.create_task(self._guarded(name, absent(name, ids)))
-        await self._load()
+        await self._load(lambda con: self._finish(con, names))
 
     def _look(
         self, con: duckdb.DuckDBPyConnection, names: Sequence[str]
-    ) -> tuple[dict[str, list[tuple[str, str, dict[str, Any]]]], dict[str, list[str]]]:
+    ) -> tuple[dict[str, list[tuple[str, str, dict[str, Any]]]], dict[str, list[str]], dict[str, list[str]]]:
         self._record_account(con)  # `parents_sql` may ask until when the account is known
         wanted, gone = {}, {}
         for row in (CATALOGUE[name] for name in names):
             if row.strategy == "per_parent" and row.parents_sql:
-                if parents := parents_to_ask(con, row, self.key, self.now - _ASK_PARENTS_AGAIN):
+                if parents := parents_to_ask(con, row, self.key, self.now):
                     wanted[row.name] = parents
                 else:
                     self.states.setdefault(row.name, ("ok", ""))
@@ -369,12 +421,26 @@ class AccountReader:
                     unchanged = self._sink(row).unchanged
                     ids = unseen(con, row, self.key, unchanged, one.cursor["listed"], self._start)
                 gone[row.name] = ids
-        return wanted, gone
+        return wanted, gone, self._named(con, names) if self.moves else {}
+
+    def _named(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, list[str]]:
+        """Rows that other rows name and no list shows. Once a day the time from which on they are looked for moves."""
+        found = {}
+        for row in (CATALOGUE[name] for name in names if CATALOGUE[name].named_sql):
+            cursor = self.dues[row.name].cursor
+            since = cursor.get("named", 0)
+            if self.states[row.name][0] != "ok":
+                continue
+            if ids := named(con, row, self.key, since):
+                found[row.name] = ids
+            elif self.anchor - since > _DAY:
+                cursor["named"] = self.anchor
+        return found
 
     # ---- loading ---------------------------------------------------------------------------------------------
-    async def _load(self) -> None:
-        """Everything landed since the last call, with its cursors."""
-        await self.loader.finish(list(self._landed()))
+    async def _load(self, then: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Everything landed since the last call, with its cursors; then something more."""
+        return await self.loader.finish(self.key, list(self._landed()), then)
 
     def _landed(self) -> Iterator[Part]:
         for name in dict.fromkeys([*CATALOGUE, *self.sinks]):
@@ -409,15 +475,14 @@ class AccountReader:
         for name, (state, message) in self.states.items():
             row = self.report.objects.setdefault(name, ObjectReport(name))
             if state in ("not_permitted", "failed"):
-                row.state, row.message = state, message
-                self.report.problems.append(f"{name} ({self.account.name}): {message}")
-            elif message:
+                # Of several accounts, what failed weighs more than what is not permitted.
+                if row.state != "failed":
+                    row.state = state
+                told = f"{self.label}: {message}" if self.several else message
+                row.message = f"{row.message}; {told}" if row.message else told
+                self.report.problems.append(f"{name} ({self.label}): {message}")
+            elif message and row.state in ("ok", "unchanged"):
                 row.state, row.message = "ok", message
-        for endpoint, number in self.governor.requests.items():
-            self.report.requests += number
-            for name, row in self.report.objects.items():
-                if CATALOGUE[name].path == f"/v1{endpoint}":
-                    row.requests += number
         earliest = self.report.synced_until
         self.report.synced_until = moment if earliest.year == 1970 else min(earliest, moment)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -48,9 +48,15 @@ class StripeObject:
     marks: Mapping[str, str] | None = None
     tombstone: bool = False
     silent: bool = False
+    appears: tuple[str, ...] = ()
+    due_sql: str | None = None
     open_sql: str | None = None
+    touched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    sweep_hours: int = 24
     relist_hours: int | None = None
     volatile: tuple[str, ...] = ()
+    again_hours: int | None = None
+    named_sql: str | None = None
     history: bool = False
     hidden_note: str | None = None
     leads_to: Mapping[str, str] | None = None
@@ -111,7 +117,7 @@ def _read_catalogue() -> dict[str, StripeObject]:
     rows: dict[str, dict[str, Any]] = yaml.safe_load((_HERE / "catalog.yaml").read_text(encoding="utf-8"))
     objects = {}
     for name, row in rows.items():
-        for key in ("lists", "expand", "events", "volatile"):
+        for key in ("lists", "expand", "events", "appears", "volatile"):
             if key in row:
                 row[key] = tuple(row[key])
         if row["strategy"] == "children" and "retrieve" not in row:

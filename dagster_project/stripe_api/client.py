@@ -63,6 +63,7 @@ class _Again(Exception):
 
 class _Error(msgspec.Struct):
     message: str | None = None
+    code: str | None = None
 
 
 class _Refusal(msgspec.Struct):
@@ -108,6 +109,7 @@ class StripeClient:
         proxy: str | None = None,
     ) -> None:
         self.account, self.api_base, self.governor = account, api_base.rstrip("/"), governor
+        self.connected = connected
         self._headers = {
             "Authorization": f"Bearer {account.key}", "Stripe-Version": API_VERSION, "Accept-Encoding": "gzip",
         }  # fmt: skip
@@ -271,6 +273,9 @@ class StripeClient:
         if status == 401:
             step = "Set a valid key; `ledgerline doctor` checks it."
             return StripeAuthError(f"The key of account {who!r} is not accepted.", step, **told)
+        if status == 403 and _refusal.decode(body).error.code == "account_invalid":
+            text = f"The key of account {who!r} does not reach {self.connected or 'its account'} (any more)."
+            return StripeAuthError(text, "Connect it again, or take it out of LEDGERLINE_ACCOUNTS.", **told)
         if status == 403:
             text = f"The key of account {who!r} may not read {what} ({reason})."
             return StripePermissionError(text, "Give it read permission there.", **told)

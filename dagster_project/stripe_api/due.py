@@ -10,7 +10,7 @@ import duckdb
 from dagster_project.stripe_api.catalog import StripeObject
 from dagster_project.stripe_api.owed import FOREVER, Owed
 from dagster_project.stripe_api.plan import Place, cheapest
-from dagster_project.stripe_api.standing import Key, fingerprints, known_ids, open_rows, places
+from dagster_project.stripe_api.standing import Key, fingerprints, known_ids, places, rows_by_rule
 from dagster_project.warehouse.state import Cursor
 
 # Rows may become listable late with an older `created` (https://github.com/singer-io/tap-stripe/pull/45 saw balance
@@ -28,13 +28,15 @@ def overlap(row: StripeObject) -> int:
 @dataclass
 class Due:
     """`cursor` is what holds once everything `owed` has been read; `known` are fingerprints of rows that are read
-    again, `missing` ids that the warehouse has not. `swept`: rows are read again because no event tells of them."""
+    again, `missing` ids that the warehouse has not. `sweep`: the slow cycle of what no event tells is due; `swept`:
+    rows are read again by a rule."""
 
     row: StripeObject
     cursor: Cursor
     owed: Owed
     known: Mapping[str, str] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    sweep: bool = False
     swept: bool = False
 
 
@@ -50,28 +52,47 @@ def whole(row: StripeObject, anchor: int, start: int, owed: Owed | None = None) 
     return Due(row, cursor, owed)
 
 
-def due(row: StripeObject, cursor: Cursor, anchor: int, start: int) -> Due:
-    """By the rules: what was owed, the time since the last listing where new rows have no event, and everything when
-    the last whole listing is too long ago."""
+def due(row: StripeObject, cursor: Cursor, anchor: int, start: int, *, moved: bool = False) -> Due:
+    """By the rules: what was owed, the time since the last listing where rows may have appeared without an event (now,
+    when something gave that away or `moved` says so), and everything when the last whole listing is too long ago."""
     owed = Owed.read(cursor.get("owed"))
     kept = {name: value for name, value in cursor.items() if name != "owed"}
     if row.relist_hours is not None and anchor - kept["listed"] >= row.relist_hours * 3600:
         again = whole(row, anchor, start, owed)
         return Due(row, {**kept, **again.cursor}, again.owed)
-    if row.strategy == "window":
-        if row.silent or not row.events:
+    unannounced = row.silent or not (row.events or row.relist_hours)
+    sweep = bool(unannounced or row.open_sql) and anchor - kept.get("swept", kept["listed"]) >= row.sweep_hours * 3600
+    if sweep:
+        kept["swept"] = anchor
+    if row.strategy == "window" and unannounced:
+        if moved or owed.ranges:
+            kept["stirred"] = anchor
+        # What gave rows away may be there before the rows are listed.
+        late = row.name in _OVERLAPS and anchor - kept.get("stirred", kept["listed"]) < overlap(row)
+        if sweep or moved or owed.ranges or late:
             owed.owe([(kept["high"] - overlap(row), FOREVER)])
-        kept["high"] = anchor
-    return Due(row, kept, owed)
+            kept["high"] = anchor
+    return Due(row, kept, owed, sweep=sweep)
 
 
-def prepared(con: duckdb.DuckDBPyConnection, one: Due, key: Key) -> Due:
+def appeared(row: StripeObject, cursor: Cursor) -> Cursor:
+    """The cursor when an event gave away that rows appeared which have none of their own."""
+    if "high" not in cursor:
+        return cursor
+    owed = Owed.read(cursor.get("owed"))
+    owed.owe([(cursor["high"] - overlap(row), FOREVER)])
+    return {**cursor, "owed": owed.kept()}
+
+
+def prepared(con: duckdb.DuckDBPyConnection, one: Due, key: Key, now: int) -> Due:
     """With the rows that may have changed silently, by the cheapest requests, and what the warehouse knows of them."""
     row, owed = one.row, one.owed
-    if row.open_sql and row.strategy == "window":
-        waiting = open_rows(con, row, key)
-        one.swept = bool(waiting)
-        owed.ids.update(waiting)
+    if "whole" not in one.cursor and one.cursor:
+        rules = (row.due_sql, row.open_sql if one.sweep else None)
+        for rule in filter(None, rules):
+            waiting = rows_by_rule(con, row, key, rule, now)
+            one.swept = one.swept or bool(waiting)
+            owed.ids.update(waiting)
     itself = [key[0]] if row.name == "accounts" else []  # the account is read every time, whatever is due
     if not owed.ids and not owed.ranges and owed.after is None and not itself:
         return one

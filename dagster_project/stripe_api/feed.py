@@ -72,7 +72,7 @@ def dirty(events: Iterable[Event], marked: Dirty | None = None) -> Dirty:
             if row.marks:
                 values = _fields.decode(event.data.object)
                 for field, target in row.marks.items():
-                    id = _reference(values.get(field))
+                    id = _reference(_inside(values, field))
                     if id:
                         marked.setdefault(target, {}).setdefault(id, None)
     return marked
@@ -81,6 +81,32 @@ def dirty(events: Iterable[Event], marked: Dirty | None = None) -> Dirty:
 @cache
 def _told_of(event_type: str) -> tuple[StripeObject, ...]:
     return tuple(row for row in CATALOGUE.values() if row.announces(event_type))
+
+
+def _inside(values: dict[str, msgspec.Raw], path: str) -> msgspec.Raw | None:
+    """The field at a dotted path."""
+    first, _, rest = path.partition(".")
+    value = values.get(first)
+    if value is None or not rest:
+        return value
+    try:
+        return _inside(_fields.decode(value), rest)
+    except msgspec.ValidationError:  # not an object here
+        return None
+
+
+@cache
+def _given_away(event_type: str) -> tuple[tuple[StripeObject, ...], tuple[tuple[StripeObject, str, str], ...]]:
+    """Objects of which rows may have appeared, and whose rows (column = field of the event's object) it touches."""
+    rows = [row for row in CATALOGUE.values() if any(event_type.startswith(prefix) for prefix in row.appears)]
+    touched = [
+        (row, field, column)
+        for row in CATALOGUE.values()
+        for prefix, fields in row.touched.items()
+        if event_type.startswith(prefix)
+        for field, column in fields.items()
+    ]
+    return tuple(rows), tuple(touched)
 
 
 def _reference(value: msgspec.Raw | None) -> str | None:
@@ -98,7 +124,8 @@ class News:
     """Takes events for a sink: only those that were never `seen` are landed and mark objects.
 
     `marks` are of all. A `first` reading lists every object anyway: its marks are only of what lists hide, and of what
-    was announced since `late` and may not be listed yet.
+    was announced since `late` and may not be listed yet. `appeared` are objects of which rows may be new that have no
+    event of their own, `touched` object -> column -> values of rows that may have changed without one.
     """
 
     sink: Sink
@@ -106,6 +133,8 @@ class News:
     late: int
     first: bool
     marks: Dirty = field(default_factory=dict)
+    appeared: set[str] = field(default_factory=set)
+    touched: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     @property
     def row(self) -> StripeObject:
@@ -127,6 +156,17 @@ class News:
             hidden = any(row.hidden_note for row in _told_of(event.type))
             if not self.first or hidden or event.created >= self.late:
                 dirty([event], self.marks)
+            if not self.first:
+                self._give_away(event)
+
+    def _give_away(self, event: Event) -> None:
+        appeared, touched = _given_away(event.type)
+        self.appeared.update(row.name for row in appeared)
+        if touched:
+            values = _fields.decode(event.data.object)
+            for row, name, column in touched:
+                if value := _reference(values.get(name)):
+                    self.touched.setdefault(row.name, {}).setdefault(column, set()).add(value)
 
     def brought(self, bodies: Iterable[bytes], livemode: bool, now: datetime) -> None:
         """Events that webhooks brought; those of the other mode are left alone."""

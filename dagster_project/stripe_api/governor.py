@@ -129,6 +129,12 @@ class Governor:
         self._timer: asyncio.TimerHandle | None = None
         self._recent: deque[tuple[float, str]] = deque()
 
+    def in_mode(self, livemode: bool) -> None:
+        """From now on the limits of this mode, once it is known."""
+        if livemode != self.livemode:
+            self.livemode = livemode
+            self._rate = _Rate(self.limit * (1 - self.leave))
+
     @property
     def limit(self) -> float:
         """Stripe's, in requests per second."""
@@ -236,6 +242,29 @@ class Governor:
         self._recent.append((now, lane.name))
         while self._recent[0][0] < now - _RECENT:
             self._recent.popleft()
+
+
+class SharedPace(Governor):
+    """One of several accounts that share the limits of a key: the same pace, with counts of its own."""
+
+    def __init__(self, whole: Governor) -> None:
+        super().__init__(whole.livemode, whole.paced, whole.leave, expected=whole.expected)
+        self.whole = whole
+
+    def in_mode(self, livemode: bool) -> None:
+        self.livemode = livemode
+        self.whole.in_mode(livemode)
+
+    def turn(self, endpoint: str) -> Turn:
+        self.requests[endpoint] += 1
+        return self.whole.turn(endpoint)
+
+    def refused(self, turn: Turn, reason: str) -> None:
+        self.refusals[turn.lane.name, reason or "lock"] += 1
+        self.whole.refused(turn, reason)
+
+    def share(self) -> Share:
+        return self.whole.share()
 
 
 class Turn:

@@ -39,16 +39,23 @@ async def identify(client: StripeClient, account: Account, connected: str | None
         own = msgspec.json.format((await client.get("/v1/account")).body, indent=-1)
         fields = msgspec.json.decode(own)
     except (StripePermissionError, StripeAnswerError) as error:
+        if error.status not in (400, 403, 404):  # an outage tells nothing of the account
+            raise
         if account.account_id is None and connected is None:
             raise StripeUnreachable(
                 f"Account {account.name!r}: {error.message}", "Give account_id and livemode in LEDGERLINE_ACCOUNTS."
             ) from error
-    livemode = "_live_" in account.key if account.livemode is None else account.livemode
+    livemode = bool(account.says_livemode)
     try:
         balance = msgspec.json.format((await client.get("/v1/balance")).body, indent=-1)
         livemode = bool(msgspec.json.decode(balance).get("livemode", livemode))
     except (StripePermissionError, StripeAnswerError) as error:
         problem = error
+        if account.says_livemode is None:
+            raise StripeUnreachable(
+                f"Account {account.name!r}: nothing tells whether this is live or test mode. {error.message}",
+                "Give livemode in LEDGERLINE_ACCOUNTS.",
+            ) from error
     account_id = fields.get("id") or connected or account.account_id
     if not isinstance(account_id, str):
         raise StripeUnreachable(f"{client.api_base} answers, but not as Stripe does.", "Check STRIPE_API_BASE.")

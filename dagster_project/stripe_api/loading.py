@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Lock
 from typing import TypeVar
 
 import duckdb
@@ -35,60 +37,82 @@ class Loader:
     def __init__(self, warehouse: Warehouse, report: SyncReport, progress: Progress | None) -> None:
         self._warehouse, self._report, self._progress = warehouse, report, progress
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._running: list[Future[None]] = []
+        self._running: dict[tuple[str, bool], list[Future[None]]] = {}
+        self._waiting = 0  # jobs that have not begun
+        self._counting = Lock()
+        self._open = ExitStack()
+        self._con: duckdb.DuckDBPyConnection | None = None
 
     def __enter__(self) -> Loader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True)
+        self._close()  # what was given up before it began closes nothing
 
     async def ask(self, what: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Do something with the open warehouse. Raises what it raises."""
+        return await asyncio.wrap_future(self._submit(what))
 
-        def answer() -> T:
-            with self._warehouse.connect() as con:
-                return what(con)
+    def _submit(self, what: Callable[[duckdb.DuckDBPyConnection], T]) -> Future[T]:
+        with self._counting:
+            self._waiting += 1
+        return self._thread.submit(self._with_warehouse, what)
 
-        return await asyncio.wrap_future(self._thread.submit(answer))
+    def _with_warehouse(self, what: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Opening and closing cost more than most of what is done in between, so that the file stays open while several
+        accounts want something of it."""
+        with self._counting:
+            self._waiting -= 1
+        try:
+            if self._con is None:
+                self._con = self._open.enter_context(self._warehouse.connect())
+            result = what(self._con)
+        except BaseException:
+            self._close()
+            raise
+        if not self._waiting:
+            self._close()
+        return result
+
+    def _close(self) -> None:
+        self._con = None
+        self._open.close()
 
     def ahead(self, sink: Sink, *, last: bool = False) -> None:
         """Take the files of a sink when they are worth a load; of the `last` ones fewer are."""
         if sum(batch.rows for batch in sink.batches) < (_LAST if last else AHEAD):
             return
         batches, sink.batches = sink.batches, []
-        self._running.append(self._thread.submit(self._load_one, sink.row.name, batches))
-
-    def _load_one(self, name: str, batches: list[Batch]) -> None:
-        with self._warehouse.connect() as con:
-            self._count(con, load(con, name, batches))
+        job = self._submit(lambda con: self._count(con, load(con, sink.row.name, batches)))
+        self._running.setdefault((sink.account_id, sink.livemode), []).append(job)
 
     async def load(
         self, name: str, batches: Sequence[Batch], cursors: Mapping[tuple[str, bool], Cursor],
         also: Sequence[tuple[str, tuple[str, bool], Cursor]],
     ) -> None:  # fmt: skip
         """Load files of one object now, and move its cursors and those of others in the same transaction."""
-        await self._settle()
-        await self.ask(lambda con: self._count(con, load(con, name, batches, cursors, also=also)))
+        if batches or cursors or also:
+            await self.ask(lambda con: self._count(con, load(con, name, batches, cursors, also=also)))
 
-    async def _settle(self) -> None:
-        running, self._running = self._running, []
-        for one in running:
+    async def finish(
+        self, key: tuple[str, bool], parts: Iterable[Part], then: Callable[[duckdb.DuckDBPyConnection], T]
+    ) -> T:
+        """Wait for what of an account is being loaded, load the rest, and do something more. Raises what any of the
+        loads raised."""
+        for one in self._running.pop(key, []):
             await asyncio.wrap_future(one)
 
-    async def finish(self, parts: Iterable[Part]) -> None:
-        """Wait for what runs, then load the rest. Raises what any of the loads raised."""
-        await self._settle()
-
-        def rest(con: duckdb.DuckDBPyConnection) -> None:
+        def rest(con: duckdb.DuckDBPyConnection) -> T:
             for name, batches, cursors in parts:
                 if self._progress and batches:
                     self._progress.start(f"load {name}", sum(batch.rows for batch in batches))
                 self._count(con, load(con, name, batches, cursors))
                 if self._progress and batches:
                     self._progress.done(f"load {name}", "")
+            return then(con)
 
-        await self.ask(rest)
+        return await self.ask(rest)
 
     def _count(self, con: duckdb.DuckDBPyConnection, result: LoadResult) -> None:
         count(self.of(result.object), result)
@@ -96,7 +120,7 @@ class Loader:
             row = self.of(child)
             row.received += number
             row.changed += number
-            row.state = "ok"
+            row.state = "ok" if row.state == "unchanged" else row.state
             found = con.execute(f"select count(*) from stripe.{child}").fetchone()
             row.total = int(found[0]) if found else 0
 
@@ -112,5 +136,6 @@ def count(row: ObjectReport, result: LoadResult) -> None:
     row.changed += result.changed
     row.deleted += result.deleted
     row.total = result.total
-    if result.changes or result.received:
+    # Another account may have failed there already, which must stay visible.
+    if row.state == "unchanged" and (result.changes or result.received):
         row.state = "ok"

@@ -13,7 +13,6 @@ from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 from dagster_project.stripe_api.client import Page, StripeClient
 from dagster_project.stripe_api.differing import Finding
 from dagster_project.stripe_api.landing import Landing
-from dagster_project.stripe_api.owed import FOREVER
 from dagster_project.stripe_api.rereading import Ask
 from dagster_project.stripe_api.sink import Sink
 from dagster_project.stripe_api.standing import parents_to_ask
@@ -45,7 +44,7 @@ async def repair(client: StripeClient, landing: Landing, key: Key, found: Sequen
         row = CATALOGUE[via]
         wanted = {one.parent for one in findings}
         if row.strategy == "per_parent":
-            parents = await ask(partial(parents_to_ask, row=row, key=key, before=FOREVER))
+            parents = await ask(partial(parents_to_ask, row=row, key=key, now=None))
             await reading.of_parents(client, sink(row), [one for one in parents if one[1] in wanted])
         else:
             await reading.each(_one(client, sink(row), id) for id in wanted)

@@ -57,7 +57,8 @@ class ObjectReport:
 
 @dataclass
 class SyncReport:
-    """`changed`: whether the warehouse differs from before; `synced_until`: by Stripe's clock, the earliest account.
+    """`changed`: whether the warehouse differs from before; `synced_until`: by Stripe's clock, the earliest account;
+    `failed_accounts`: name (`platform/acct_…` for a connected one) -> why it could not be read.
 
     `refused` are 429s by reason; `share` is the part of Stripe's limit for an account that the requests used over the
     `seconds` of reading, None where nothing limits.
@@ -73,9 +74,10 @@ class SyncReport:
     seconds: float = 0.0
     accounts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    failed_accounts: dict[str, str] = field(default_factory=dict)
 
     def count_requests(self, governor: Governor, seconds: float) -> None:
-        """Add what an account's reading asked Stripe for in `seconds`."""
+        """Add what the reading of a key's accounts asked Stripe for in `seconds`."""
         self.requests += governor.requests.total()
         self.seconds += seconds
         for (_, reason), number in governor.refusals.items():

@@ -7,20 +7,17 @@ from typing import Any
 
 import duckdb
 
-from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
+from dagster_project.stripe_api.catalog import StripeObject
 from dagster_project.stripe_api.owed import Range
 from dagster_project.stripe_api.plan import Place
-from dagster_project.warehouse.state import Cursor, read_cursors
 
 Key = tuple[str, bool]  # account id, livemode
+Touched = Mapping[str, Collection[str]]  # column -> values that events named
 # A list without `created` filter that is longer is landed as it is when it is read again.
 _WORTH_COMPARING = 20_000
+_DAY = 86_400
+_REPORTED_LATE = 36 * _DAY  # https://docs.stripe.com/api/billing/meter-event/create: usage of the last 35 days
 _OWN = "account_id = ? and livemode = ?"
-
-
-def cursors_of(con: duckdb.DuckDBPyConnection, key: Key) -> dict[str, Cursor]:
-    """How far each object was read; without those that never were."""
-    return {name: found[key] for name in CATALOGUE if key in (found := read_cursors(con, name))}
 
 
 def events_since(con: duckdb.DuckDBPyConnection, key: Key, since: int) -> set[str]:
@@ -29,14 +26,33 @@ def events_since(con: duckdb.DuckDBPyConnection, key: Key, since: int) -> set[st
     return {row[0] for row in rows.fetchall()}
 
 
-def open_rows(con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key) -> dict[str, int]:
-    """Rows that may change without an event, with their `created`."""
+def rows_by_rule(
+    con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, rule: str, now: int, *, touched: Touched | None = None
+) -> dict[str, int]:
+    """Rows for which a rule of the catalogue holds, with their `created`; those of them that an event touched."""
+    condition, values = rule.replace("{now}", f"to_timestamp({now})"), list[Any](key)
+    if touched is not None:
+        each = [f"{column} in (select unnest(?::varchar[]))" for column in touched]
+        condition = f"({condition}) and ({' or '.join(each)})"
+        values += [list(found) for found in touched.values()]
     rows = con.execute(
         f"select id, epoch({row.created_field})::bigint from stripe.{row.name} "
-        f"where {_OWN} and _deleted_at is null and ({row.open_sql})",
-        [*key],
+        f"where {_OWN} and _deleted_at is null and ({condition})",
+        values,
     )
     return dict(rows.fetchall())
+
+
+def named(con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, since: int) -> list[str]:
+    """Ids that rows read since `since` name, that the warehouse has not and that were never asked for."""
+    rule = (row.named_sql or "").replace("{since}", f"to_timestamp({since})")
+    rows = con.execute(
+        f"select distinct id from ({rule}) as n where {_OWN} and id is not null "
+        f"and id not in (select id from stripe.{row.name} where {_OWN}) "
+        f"and id not in (select parent from sync.asked where {_OWN} and object = ?)",
+        [*key, *key, *key, row.name],
+    )
+    return [id for (id,) in rows.fetchall()]
 
 
 def places(
@@ -118,10 +134,13 @@ def unseen(
 
 
 def parents_to_ask(
-    con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, before: int
+    con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, now: int | None
 ) -> list[tuple[str, str, dict[str, Any]]]:
     """Parents that show that they have rows of this object and were never asked for them, were read since, or were
-    asked earlier than `before`: (key under which that is remembered, id, further query parameters)."""
+    asked too long before `now` (None: all): (key under which that is remembered, id, further query parameters).
+
+    A parent with a window of time is asked when that has grown, and only for what may be new in it.
+    """
     asked = dict(
         con.execute(
             f"select parent, epoch(asked_at) from sync.asked where {_OWN} and object = ?", [*key, row.name]
@@ -135,6 +154,7 @@ def parents_to_ask(
     )
     columns = [column[0] for column in result.description or []]
     found = []
+    hours = float("inf") if row.again_hours is None else row.again_hours
     for values in result.fetchall():
         fields = dict(zip(columns, values, strict=True))
         own = ("account_id", "livemode", "id", "_read")
@@ -142,9 +162,14 @@ def parents_to_ask(
         # A time that moves on is no other question.
         words = [str(value) for name, value in extra.items() if not name.endswith("_time")]
         remembered = "|".join([fields["id"], *words])
-        last = asked.get(remembered)
-        if last is None or last < before or (fields["_read"] or 0) > last:
-            found.append((remembered, fields["id"], extra))
+        last = asked.get(remembered) if now is not None else None
+        if last is not None and "end_time" in extra:
+            if extra["end_time"] <= last:
+                continue
+            extra["start_time"] = max(extra["start_time"], int(last - _REPORTED_LATE) // _DAY * _DAY)
+        elif last is not None and now is not None and max(fields["_read"] or 0, now - hours * 3600) <= last:
+            continue
+        found.append((remembered, fields["id"], extra))
     return found
 
 

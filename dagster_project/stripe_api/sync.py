@@ -7,23 +7,23 @@ is loaded by the next run, with the cursor that it carries; a cursor moves only 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import duckdb
 
-from dagster_project.errors import StripeAuthError, StripeError, StripeUnreachable
 from dagster_project.settings import Settings
 from dagster_project.stripe_api.account import AccountReader, Announced
 from dagster_project.stripe_api.catalog import CATALOGUE, get
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.loading import Loader, count
 from dagster_project.stripe_api.report import ObjectReport, Progress, SyncReport
+from dagster_project.stripe_api.scheduling import Reading, read_all
 from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.load import load
 from dagster_project.warehouse.schema import ensure
-from dagster_project.warehouse.state import load_version, loaded_files
+from dagster_project.warehouse.state import load_version, loaded_files, read_until
 
 
 def sync(
@@ -39,8 +39,8 @@ def sync(
     """Read from every account what changed (or everything) and load it.
 
     `objects` limits it to some, which are then read in full; `created` to a range of Unix seconds (the end excluded),
-    which moves no cursor. `announced` are events that webhooks brought. One account's failure, or one object's missing
-    permission, is reported and does not stop the rest.
+    which moves no cursor. `announced` are events that webhooks brought. Accounts are read at the same time (see
+    `scheduling`); one account's failure, or one object's missing permission, is reported and does not stop the rest.
 
     Raises StripeAuthError or StripeUnreachable when no account could be read, UsageError for an unknown object.
     """
@@ -48,38 +48,29 @@ def sync(
     report = SyncReport({name: ObjectReport(name) for name in names})
     landing = Landing(settings.data_dir / "landing")
     full = mode == "full" or objects is not None or created is not None
+    accounts = settings.accounts()
+    several = len(accounts) > 1 or any(account.connected or account.all_connected for account in accounts)
     with warehouse.connect() as con:
         ensure(con)
         before = load_version(con)
         waiting = _load_leftovers(con, landing, report, progress)
+        last_read = read_until(con)
     with Loader(warehouse, report, progress) as loader:
-        readers = [
-            AccountReader(
-                settings, landing, loader, account, who, report, progress, waiting=waiting, announced=announced
-            )
-            for account in settings.accounts()
-            for who in (None, *account.connected)
-        ]
-        asyncio.run(_read(readers, report, lambda reader: reader.run(names, full=full, created=created)))
+        taken = set[tuple[str, bool]]()
+
+        async def run(which: Reading) -> None:
+            reader = AccountReader(
+                settings, landing, loader, which, report, progress, waiting=waiting, announced=announced, taken=taken,
+                several=several,
+            )  # fmt: skip
+            await reader.run(names, full=full, created=created)
+
+        asyncio.run(read_all(settings, accounts, report, run, last_read, progress))
     with warehouse.connect() as con:
         days.update(con)
         report.load_version = load_version(con)
     report.changed = report.load_version != before
     return report
-
-
-async def _read(
-    readers: Sequence[AccountReader], report: SyncReport, run: Callable[[AccountReader], Coroutine[Any, Any, None]]
-) -> None:
-    failures: list[StripeError] = []
-    for reader in readers:
-        try:
-            await run(reader)
-        except (StripeAuthError, StripeUnreachable) as error:
-            failures.append(error)
-            report.problems.append(f"account {reader.connected or reader.account.name}: {error}")
-    if failures and len(failures) == len(readers):
-        raise failures[0]
 
 
 def _with_parents(names: list[str]) -> list[str]:

@@ -26,13 +26,30 @@ def record_account(
     )
 
 
+def read_until(con: duckdb.DuckDBPyConnection) -> dict[str, float]:
+    """Account id -> until when (Unix seconds) it was read, in the mode that was read longest ago."""
+    rows = con.execute("select account_id, epoch(min(synced_until)) from sync.accounts group by 1").fetchall()
+    return {account: float(until) for account, until in rows}
+
+
 def record_object_state(
     con: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, bool, str, str, str | None, datetime]]
 ) -> None:
     """Rows of (account_id, livemode, object, state ok|not_permitted|failed, message, checked_at)."""
-    for row in rows:
-        con.execute("delete from sync.object_state where account_id = ? and livemode = ? and object = ?", list(row[:3]))
-        con.execute("insert into sync.object_state values (?, ?, ?, ?, ?, ?)", list(row))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    if not columns:
+        return
+    con.execute(
+        "delete from sync.object_state as t using (select unnest(?::varchar[]) as account_id, "
+        "unnest(?::boolean[]) as livemode, unnest(?::varchar[]) as object) as s "
+        "where t.account_id = s.account_id and t.livemode = s.livemode and t.object = s.object",
+        columns[:3],
+    )
+    con.execute(
+        "insert into sync.object_state select unnest(?::varchar[]), unnest(?::boolean[]), unnest(?::varchar[]), "
+        "unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::timestamptz[])",
+        columns,
+    )
 
 
 def record_gap(con: duckdb.DuckDBPyConnection, key: tuple[str, bool], since: int, now: int) -> None:
@@ -63,6 +80,18 @@ def read_cursors(con: duckdb.DuckDBPyConnection, object: str) -> dict[tuple[str,
     """How far each account's object was read, by (account_id, livemode)."""
     rows = con.execute(f"select account_id, livemode, cursor from sync.cursor_{object}").fetchall()
     return {(account, livemode): json.loads(cursor) for account, livemode, cursor in rows}
+
+
+def cursors_of(
+    con: duckdb.DuckDBPyConnection, objects: Iterable[str], account_id: str, livemode: bool
+) -> dict[str, Cursor]:
+    """How far each object of one account was read; without those that never were."""
+    each = " union all ".join(
+        f"select '{object}' as object, cursor from sync.cursor_{object} where account_id = $id and livemode = $live"
+        for object in objects
+    )
+    rows = con.execute(each, {"id": account_id, "live": livemode}).fetchall()
+    return {object: json.loads(cursor) for object, cursor in rows}
 
 
 def write_cursor(con: duckdb.DuckDBPyConnection, object: str, account_id: str, livemode: bool, cursor: Cursor) -> None:
