@@ -22,8 +22,8 @@ from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.load import LoadResult, load
 from dagster_project.warehouse.state import Cursor
 
-# Rows of one object that are loaded ahead. Two loads must not fit into one of DuckDB's row groups of 122,880 rows, even
-# when some of their rows were replaced: it would merge them, and compress all of them again.
+# Rows of one object that are loaded ahead. DuckDB appends fewer than 61,440 new rows to the row group before, and so
+# compresses that again; some of these may not be new. More leave too much for the end.
 AHEAD = 70_000
 _LAST = 5_000
 
