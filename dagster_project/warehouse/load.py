@@ -193,8 +193,14 @@ def _payout_batches(con: duckdb.DuckDBPyConnection) -> None:
         """
     )
     con.execute(
-        "insert into sync.payout_transactions "
-        "select account_id, livemode, _parent, id from temp.stage where _parent is not null"
+        # Every line counts: the transaction may have been listed by its time, too, in the same load.
+        """
+        insert into sync.payout_transactions
+        select distinct account_id, livemode, _parent, id from (
+            select * from temp.observed where _parent is not null
+            qualify _file = max(_file) over (partition by account_id, livemode, _parent)
+        )
+        """
     )
 
 
