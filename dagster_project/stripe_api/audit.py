@@ -29,6 +29,7 @@ from dagster_project.stripe_api.landing import Landing
 from dagster_project.stripe_api.repair import repair
 from dagster_project.stripe_api.report import Progress
 from dagster_project.stripe_api.rereading import prepare, reread
+from dagster_project.stripe_api.scheduling import everyone
 from dagster_project.stripe_api.standing import parents_to_ask
 from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse
@@ -97,7 +98,7 @@ def audit(
         ensure(con)
         days.update(con)
     for account in settings.accounts():
-        for connected in (None, *account.connected):
+        for connected in asyncio.run(everyone(settings, account)):
             one = _AccountAudit(settings, warehouse, account, connected, report, progress)
             asyncio.run(one.run(names, budget=None if full else budget, mend=mend))
     return report
@@ -119,7 +120,7 @@ class _AccountAudit:
         async with connect(self.settings, self.account, governor, connected=self.connected) as client:
             self.client = client
             identity = await identify(client, self.account, self.connected)
-            governor.livemode = identity.livemode
+            governor.in_mode(identity.livemode)
             self.key = (identity.account_id, identity.livemode)
             units = await self.ask(lambda con: self._units(con, names, budget))
             try:

@@ -121,6 +121,13 @@ async def read_all(
         raise failures[0]
 
 
+async def everyone(settings: Settings, account: Account) -> list[str | None]:
+    """Whom a key reads: itself (None) and the accounts connected to it. Raises StripeError."""
+    if account.all_connected:
+        return [None, *await connected_accounts(settings, account, Governor.of(settings, account))]
+    return [None, *account.connected]
+
+
 async def connected_accounts(settings: Settings, account: Account, governor: Governor) -> list[str]:
     """The accounts that are connected to a platform now (https://docs.stripe.com/api/accounts/list).
 

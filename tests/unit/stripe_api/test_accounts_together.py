@@ -21,7 +21,7 @@ from dagster_project.simulator.http.server import Options, create_app
 from dagster_project.stripe_api import scheduling
 from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.report import ObjectReport, SyncReport
-from dagster_project.stripe_api.scheduling import Reading, read_all
+from dagster_project.stripe_api.scheduling import Reading, everyone, read_all
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
 from tests.unit.simulator.conftest import Simulator, _Thread
@@ -96,6 +96,7 @@ def test_all_connected_accounts_are_read_and_new_ones_found_at_the_next_run(
     ]
     (new,) = sellers(simulator, 1)
     sync(here, warehouse)
+    assert set(asyncio.run(everyone(here, here.accounts()[0]))) == {None, new, *first}  # whom the audit compares
     assert rows(warehouse, f"select count(*) from stripe.customers where account_id = '{new}'") == [(1,)]
 
 
