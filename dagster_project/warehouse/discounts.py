@@ -39,6 +39,21 @@ def drop(con: duckdb.DuckDBPyConnection, row: StripeObject, seen: str) -> int:
     return sum(_tombstone(con, get(owner), f'stripe."{owner}"', fresh) for owner in _OF)
 
 
+def of_deleted(con: duckdb.DuckDBPyConnection, row: StripeObject) -> int:
+    """Tombstone the discounts of owners of which this load says that they are deleted; returns how many."""
+    if row.name not in _OF:
+        return 0
+    return count(
+        con,
+        f"""
+        update stripe.discounts as t set _deleted_at = p._deleted_at, _observed_at = p._deleted_at
+        from stripe."{row.name}" as p semi join temp.stage as s using (account_id, livemode, id)
+        where t.account_id = p.account_id and t.livemode = p.livemode and {_OF[row.name]}
+            and p._deleted_at is not null and t._deleted_at is null
+        """,
+    )
+
+
 def _tombstone(con: duckdb.DuckDBPyConnection, owner: StripeObject, owners: str, also: str = "") -> int:
     listed = elements(container_of(owner, (get("discounts").embedded_in or {})[owner.name]))
     return count(

@@ -19,7 +19,7 @@ import zstandard
 from dagster_project.errors import LandingError, WarehouseError
 from dagster_project.stripe_api.catalog import StripeObject, get
 from dagster_project.stripe_api.landing import Batch, Landing
-from dagster_project.warehouse import drift, history
+from dagster_project.warehouse import drift, gone, history
 from dagster_project.warehouse.children import children, drop_vanished
 from dagster_project.warehouse.stage import count, embedded, stage
 from dagster_project.warehouse.state import (
@@ -145,15 +145,15 @@ def _apply(con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult
             from temp.part as p join temp.file as f using (path)
         """
         result.deleted += drop_vanished(con, row, complete, "stage")
-    if absent:
-        return
     if row.name == "events":
         history.from_events(con)
-    if row.history:
-        history.from_rows(con, row)
-    for child, path in embedded(row):
-        if number := children(con, row, child, path, "lines"):
-            result.children[child.name] = result.children.get(child.name, 0) + number
+    if not absent:
+        if row.history:
+            history.from_rows(con, row)
+        for child, path in embedded(row):
+            if number := children(con, row, child, path, "lines"):
+                result.children[child.name] = result.children.get(child.name, 0) + number
+    result.deleted += gone.with_parents(con, row)
 
 
 def _remember_parents(con: duckdb.DuckDBPyConnection, object: str, batches: Sequence[Batch]) -> None:

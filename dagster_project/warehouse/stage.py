@@ -107,7 +107,7 @@ def newest(con: duckdb.DuckDBPyConnection, lines: str, view: str, order: str) ->
         create or replace temp table {view}_older as
         with twice as (select account_id, livemode, id from temp.{lines} group by all having count(*) > 1)
         select rowid as _row from temp.{lines} semi join twice using (account_id, livemode, id)
-        qualify row_number() over (partition by account_id, livemode, id order by {order}) > 1
+        qualify row_number() over (partition by account_id, livemode, id, _deleted order by {order}) > 1
         """
     )
     con.execute(

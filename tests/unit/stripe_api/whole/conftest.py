@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from whole.following import Following
-from whole.local_stripe import LocalStripe
 
 from dagster_project.simulator.engine.seed import seed
 from dagster_project.simulator.engine.store import Store
 from dagster_project.simulator.engine.world import World
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.schema import ensure
+from whole.following import Following
+from whole.local_stripe import LocalStripe
 
 
 @pytest.fixture(scope="session")

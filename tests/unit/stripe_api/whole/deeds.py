@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import stripe
+
 from whole.local_stripe import LocalStripe, Refused
 
 Deed = Callable[[LocalStripe, int], object]
@@ -146,7 +147,9 @@ def customer_gets_tax_id(local: LocalStripe, number: int) -> None:
 
 @deed
 def customer_loses_tax_id(local: LocalStripe, number: int) -> None:
-    owner = _pick((c for c in local.listed("/v1/customers", {"expand[]": "data.tax_ids"}) if c["tax_ids"]["data"]), number)
+    owner = _pick(
+        (c for c in local.listed("/v1/customers", {"expand[]": "data.tax_ids"}) if c["tax_ids"]["data"]), number
+    )
     local.client.v1.customers.tax_ids.delete(owner["id"], owner["tax_ids"]["data"][0]["id"])
 
 

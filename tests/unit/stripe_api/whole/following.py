@@ -9,17 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from whole.local_stripe import LocalStripe
-from whole.truth import differences
-from whole.versions import wrong_versions
-
 from dagster_project.settings import Settings
 from dagster_project.stripe_api.landing import Landing
 from dagster_project.stripe_api.report import SyncReport
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.rebuild import rebuild
-
+from whole.local_stripe import LocalStripe
+from whole.truth import differences
+from whole.versions import wrong_versions
 
 # Children fork from a server that has imported everything: quick, and without this process's threads.
 _processes = multiprocessing.get_context("forkserver")

@@ -95,9 +95,7 @@ class LocalStripe:
         """Raises Refused."""
         query = urllib.parse.urlencode(params or {}, doseq=True)
         return _answer(
-            urllib.request.Request(
-                f"{self.url}{path}?{query}", headers={"Authorization": "Bearer sk_simulator"}
-            )
+            urllib.request.Request(f"{self.url}{path}?{query}", headers={"Authorization": "Bearer sk_simulator"})
         )
 
     def listed(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[Json]:

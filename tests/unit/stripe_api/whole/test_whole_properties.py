@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+
 from whole.deeds import DEEDS, do
 from whole.following import Following
 from whole.local_stripe import LocalStripe
@@ -116,7 +117,10 @@ def live(following: Following, each: Round) -> None:
     faults = TROUBLES[each.trouble]
     local.control("faults", {"error_rate": 0, **faults})
     # Deeds must happen; only what is read meets the trouble of answers.
-    local.control("faults", {name: 0 for name in faults if name.split("_")[0] in ("error", "reset", "truncate", "resource", "lock")})
+    local.control(
+        "faults",
+        {name: 0 for name in faults if name.split("_")[0] in ("error", "reset", "truncate", "resource", "lock")},
+    )
     for name, whom, seconds in each.deeds:
         note(f"{name} {whom}: {do(local, name, whom)}")
         if seconds:
@@ -174,7 +178,9 @@ def ends_equal_however_it_is_read(following: Following, folder: Path) -> None:
     assert wrong == [], f"{wrong}"
     kept = following.copied(folder / "kept")
     fresh = following.beside("fresh")
-    more = [what for what in unequal(kept, fresh.warehouse, only_living=True, history=False) if "in one alone" not in what]
+    more = [
+        what for what in unequal(kept, fresh.warehouse, only_living=True, history=False) if "in one alone" not in what
+    ]
     assert more == [], f"a first reading has what the refreshed warehouse lacks: {more}"
     following.rebuild()
     other = unequal(kept, following.warehouse)

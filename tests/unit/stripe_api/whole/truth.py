@@ -10,10 +10,9 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from whole.local_stripe import Json, LocalStripe, Refused
-
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject
 from dagster_project.warehouse.connection import Warehouse
+from whole.local_stripe import Json, LocalStripe, Refused
 
 # Fields that change although nothing happened to the object: an event counts the deliveries that are still open.
 VOLATILE: dict[str, set[str]] = {"events": {"pending_webhooks"}}

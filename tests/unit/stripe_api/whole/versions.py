@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from whole.local_stripe import Json, LocalStripe
-
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 from dagster_project.warehouse.connection import Warehouse
+from whole.local_stripe import Json, LocalStripe
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _carried(row: StripeObject, body: Json) -> Iterator[Json]:
 
 
 def _compared(held: list[Version], told: dict[int, str]) -> Iterator[str]:
-    for one, after in zip(held, held[1:], strict=False):
+    for one, after in itertools.pairwise(held):
         if one.content == after.content and one.until == after.at:
             yield f"two versions in a row are the same, at {one.at} and {after.at}"
         if one.until is None or one.until > after.at:
