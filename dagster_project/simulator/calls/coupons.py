@@ -27,7 +27,8 @@ def create_coupon(world: World, params: Params) -> Object:
         raise invalid_parameter("redeem_by", "redeem_by must be in the future.")
     wanted, applies_to = params.pop("id", None), params.pop("applies_to", None)
     options = params.pop("currency_options", None)
-    if wanted and world.store.get(wanted, "coupon"):
+    # The id of a deleted coupon is free again.
+    if wanted and not (world.store.get(wanted, "coupon") or {"deleted": True}).get("deleted"):
         raise ApiError(400, "Coupon already exists.", code="resource_already_exists", param="id")
     made = world.add(
         "coupon", "coupon", id=wanted or world.id("coupon")[-8:], valid=True,

@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from dagster_project.stripe_api.landing import Landing
 from dagster_project.stripe_api.report import SyncReport
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
+from dagster_project.warehouse.publish import publish
 from dagster_project.warehouse.rebuild import rebuild
 from whole.local_stripe import LocalStripe
 from whole.truth import differences
@@ -32,6 +34,10 @@ def _refresh(folder: Path, url: str) -> None:
     sync(_settings(folder, url), Warehouse(folder))
 
 
+def _publish(folder: Path) -> None:
+    publish(Warehouse(folder), data_until=datetime.now(UTC))
+
+
 class Following:
     def __init__(self, stripe: LocalStripe, folder: Path, empty: Path) -> None:
         self.stripe, self.folder, self.empty = stripe, folder, empty
@@ -48,6 +54,12 @@ class Following:
         if self.since is None:
             self.since = self.stripe.now
         return sync(self.settings, self.warehouse, objects=objects, mode=mode)
+
+    def begin_anew(self) -> None:
+        """As if nothing had ever been read."""
+        shutil.rmtree(self.folder)
+        self.warehouse.build.parent.mkdir(parents=True)
+        shutil.copyfile(self.empty, self.warehouse.build)
 
     def rebuild(self) -> None:
         rebuild(self.warehouse, Landing(self.folder / "landing"))
@@ -72,9 +84,15 @@ class Following:
         return copy
 
     # ---- another process -------------------------------------------------------------------------------------
-    def killed(self, when: Callable[[], bool]) -> bool:
-        """A refresh in another process, which gets SIGKILL as soon as `when` is true; False when it was done before."""
-        child = _processes.Process(target=_refresh, args=(self.folder, self.stripe.url), daemon=True)
+    def killed(self, when: Callable[[], bool], *, publishing: bool = False) -> bool:
+        """A refresh (or a publication) in another process, which gets SIGKILL as soon as `when` is true.
+
+        False when it was done before.
+        """
+        if self.since is None:
+            self.since = self.stripe.now
+        run, arguments = (_publish, (self.folder,)) if publishing else (_refresh, (self.folder, self.stripe.url))
+        child = _processes.Process(target=run, args=arguments, daemon=True)
         child.start()
         try:
             while child.is_alive() and not when():

@@ -85,6 +85,7 @@ def numbers() -> Iterator[int]:
     return itertools.count()
 
 
+@pytest.mark.timeout(3600)
 @settings(
     max_examples=EXAMPLES or 3,
     derandomize=not EXAMPLES,
