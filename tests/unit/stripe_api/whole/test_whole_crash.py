@@ -1,4 +1,4 @@
-"""kill -9 at any instant: the next run needs no manual step, nothing is lost or twice, what was durable is not read again."""
+"""kill -9 at any instant: no manual step, nothing lost or twice, and what was durable is not read again."""
 
 from __future__ import annotations
 
