@@ -149,7 +149,7 @@ def test_a_gap_longer_than_stripe_keeps_events_is_told_and_whole_afterwards(begu
     begun.refresh()
     stripe.advance(1)
     stripe.client.v1.products.delete(deleted)
-    stripe.client.v1.customers.update(customer, {"email": "unheard of@example.com"})
+    stripe.client.v1.customers.update(customer, {"email": "unheard-of@example.com"})
     stripe.advance(32 * DAY)
     problems = begun.refresh().problems
     assert any("read again" in problem for problem in problems)
