@@ -253,3 +253,20 @@ def test_a_batch_of_a_payout_stays_whole_when_its_transactions_are_listed_again(
     begun.rebuild()
     assert begun.rows("select payout, balance_transaction from sync.payout_transactions order by all") == before
     assert len(before) > 5
+
+
+def test_the_open_payment_of_an_invoice_that_is_voided_is_canceled_here_too(begun: Following) -> None:
+    """No event tells it."""
+    api, stripe = begun.stripe.client.v1, begun.stripe
+    customer = next(iter(stripe.listed("/v1/customers")))["id"]
+    invoice = api.invoices.create({"customer": customer, "currency": "usd", "collection_method": "send_invoice",
+                                   "days_until_due": 30, "pending_invoice_items_behavior": "exclude"})  # fmt: skip
+    api.invoices.add_lines(invoice.id, {"lines": [{"amount": 500, "description": "Hour"}]})
+    api.invoices.finalize_invoice(invoice.id)
+    begun.refresh()
+    stripe.advance(2 * HOUR)
+    api.invoices.void_invoice(invoice.id)
+    stripe.advance(1)
+    begun.refresh()
+    assert begun.rows("select status from stripe.invoice_payments where invoice = ?", [invoice.id]) == [("canceled",)]
+    assert begun.differences() == []
