@@ -46,3 +46,27 @@ def local_stripe(business: Path, tmp_path: Path) -> Iterator[LocalStripe]:
 @pytest.fixture
 def following(local_stripe: LocalStripe, empty_warehouse: Path, tmp_path: Path) -> Following:
     return Following(local_stripe, tmp_path / "data", empty_warehouse)
+
+
+@pytest.fixture(scope="session")
+def read_once(business: Path, empty_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The business and a warehouse that has read it, to begin from."""
+    folder = tmp_path_factory.mktemp("read_once")
+    local = LocalStripe(Path(shutil.copy(business, folder / "state.sqlite")))
+    following = Following(local, folder / "data", empty_warehouse)
+    assert following.refresh().problems == []
+    assert following.differences() == []
+    local.stop()
+    return folder
+
+
+@pytest.fixture
+def begun(read_once: Path, empty_warehouse: Path, tmp_path: Path) -> Iterator[Following]:
+    """The small business, read once, a second ago."""
+    shutil.copytree(read_once, tmp_path, dirs_exist_ok=True)
+    local = LocalStripe(tmp_path / "state.sqlite")
+    following = Following(local, tmp_path / "data", empty_warehouse)
+    following.since = local.now
+    local.advance(1)
+    yield following
+    local.stop()
