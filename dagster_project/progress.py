@@ -127,6 +127,10 @@ class Tally:
         if left is not None:
             work.left = left
 
+    def watch(self, governor: Governor) -> None:
+        if not any(governor is one for one in self.governors):
+            self.governors.append(governor)
+
     def done(self, name: str) -> Work:
         work = self._work(name)
         work.running = max(0, work.running - 1)
@@ -160,11 +164,12 @@ class Tally:
                 refused[reason] += number
         paced = [governor for governor in self.governors if governor.paced]
         running = [work for work in objects if work.ended is None]
+        began = min((work.began for work in objects), default=now)
         if running and not over:
-            seconds, rate, asking = now - self.began, self._rows.at(now, rows), self._requests.at(now, asked)
+            seconds, rate, asking = now - began, self._rows.at(now, rows), self._requests.at(now, asked)
             shares = [governor.share().in_all for governor in paced]
         else:
-            seconds = max([work.ended or now for work in objects], default=now) - self.began
+            seconds = max([work.ended or now for work in objects], default=now) - began
             rate, asking = rows / max(seconds, 0.001), asked / max(seconds, 0.001)
             shares = [governor.requests.total() / max(seconds, 0.001) / governor.limit for governor in paced]
         return Overall(
@@ -261,7 +266,7 @@ class Lines:
             self._write(f"{name:<34} {message}")
 
     def watch(self, governor: Governor) -> None:
-        self.tally.governors.append(governor)
+        self.tally.watch(governor)
 
     def _now(self) -> str:
         active = sorted(self.tally.active(), key=lambda work: (work.of or work.rows) - work.rows, reverse=True)

@@ -1,11 +1,10 @@
-"""What a finance person asks first, from the published warehouse; and the one screen of `ledgerline status`.
+"""What a finance person asks first, from the published warehouse.
 
 Money is shown in major units with the currency's own number of decimals; everything is counted in minor units.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -15,7 +14,7 @@ from dagster_project.settings import Settings
 from dagster_project.terminal import say, table
 from dagster_project.warehouse.connection import Warehouse
 
-_HEADLINE = {
+HEADLINE = {
     "mrr": """
         select currency, month, closing as mrr, customers_closing as customers, opening, new_amount as new,
                expansion, contraction, churn, reactivation, fx
@@ -58,10 +57,10 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
 def headline(settings: Settings) -> dict[str, list[dict[str, Any]]]:
     """The answers as rows, by topic."""
     with connect(settings) as con:
-        return {topic: _rows(con, sql) for topic, sql in _HEADLINE.items()}
+        return {topic: rows_of(con, sql) for topic, sql in HEADLINE.items()}
 
 
-def _rows(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+def rows_of(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
     cursor = con.execute(sql)
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -161,88 +160,3 @@ def show_effects(settings: Settings) -> None:
         table(tuple(rows[0]), [tuple(row.values()) for row in rows])
     else:
         say("  nothing yet")
-
-
-def read_status(settings: Settings) -> dict[str, Any]:
-    """Publication, age, object states and effects as one value; `ok` is False when something needs a person."""
-    from dagster_project.activation.overview import overview
-    from dagster_project.ops.database import open_ops
-    from dagster_project.stripe_api.allocation import standings
-    from dagster_project.warehouse.publish import current
-
-    publication = current(Warehouse(settings.data_dir))
-    if publication is None:
-        return {"ok": False, "publication": None, "objects": [], "exceptions": [], "effects": []}
-    with connect(settings) as con:
-        objects = _rows(
-            con,
-            "select object, state, message, checked_at from sync.object_state where state <> 'ok' order by object",
-        )
-        exceptions = _rows(con, _HEADLINE["exceptions"])
-        accounts = _rows(con, "select account_id, livemode, name, synced_until from sync.accounts order by account_id")
-        ties = _rows(con, _HEADLINE["balance"])
-        reads = [
-            {"who": one.who, "livemode": one.livemode, "used": one.used, "allowed": one.allowed,
-             "projected": one.projected}
-            for one in standings(con)
-        ]  # fmt: skip
-    effects = overview(open_ops(settings))
-    waiting = [row for row in effects if row.get("dead") or row.get("unsure")]
-    return {
-        "ok": not objects and not waiting and all(row["difference"] == 0 for row in ties),
-        "publication": {
-            "number": publication.number,
-            "published_at": publication.published_at,
-            "data_until": publication.data_until,
-            "path": str(publication.path),
-        },
-        "accounts": accounts,
-        "objects": objects,
-        "exceptions": exceptions,
-        "balance": ties,
-        "reads": reads,
-        "exponents": exponents(settings),
-        "effects": effects,
-    }
-
-
-def show_status(report: dict[str, Any]) -> None:
-    publication = report["publication"]
-    if publication is None:
-        say("Nothing is published yet. Next: `ledgerline refresh`.")
-        return
-    age = datetime.now(UTC) - publication["published_at"]
-    say(
-        f"Version {publication['number']}, published {age.total_seconds() / 60:,.0f} minutes ago, "
-        f"data until {publication['data_until']:%Y-%m-%d %H:%M} UTC"
-    )
-    for account in report["accounts"]:
-        mode = "live" if account["livemode"] else "test"
-        say(f"  {account['account_id']} {mode}, read until {account['synced_until']:%Y-%m-%d %H:%M} UTC")
-    say("\nBalance")
-    places = report["exponents"]
-    table(
-        ("booked", "Stripe says", "difference"),
-        [
-            tuple(money(r[column], r["currency"], places) for column in ("closing", "stripe_reported", "difference"))
-            for r in report["balance"]
-        ],
-    )
-    if report["reads"]:
-        say("\nReads in 30 days, of which Stripe allows 500 per transaction and 10,000 at least")
-        table(
-            ("account", "made", "allowed", "at this pace"),
-            [(r["who"], f"{r['used']:,}", f"{r['allowed']:,}", f"{r['projected']:,}") for r in report["reads"]],
-        )
-    if report["objects"]:
-        say("\nObjects that could not be read")
-        table(("object", "state", "why"), [(r["object"], r["state"], r["message"]) for r in report["objects"]])
-    if report["exceptions"]:
-        say("\nOpen exceptions")
-        table(("code", "severity", "count"), [(r["code"], r["severity"], r["n"]) for r in report["exceptions"]])
-    if report["effects"]:
-        say("\nEffects")
-        table(tuple(report["effects"][0]), [tuple(row.values()) for row in report["effects"]])
-
-
-__all__ = ["connect", "headline", "money", "read_status", "show_effects", "show_headline", "show_status"]

@@ -117,11 +117,11 @@ class Bars:
                 parts.append(Text(f"  … and {more} more", style="dim"))
         parts += [_other(work) for work in active if not work.is_object][:3]
         overall = self._tally.overall()
-        if overall.objects and overall.finished < overall.objects:
+        if overall.objects:
             parts.append(Text(f"  {overall.rows_text()}", no_wrap=True, overflow="ellipsis"))
-        if overall.requests and overall.finished < overall.objects:
+        if overall.requests:
             parts.append(Text(f"  {overall.requests_text()}", style="dim", no_wrap=True, overflow="ellipsis"))
-        return Group(*parts)
+        return Group(*(parts or [Text("  starting …", style="dim")]))
 
     def _sum_up(self) -> None:
         """What stays on the screen: the largest objects, and all together."""

@@ -36,13 +36,15 @@ def doctor(as_json: bool) -> int:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For a program to read.")
 def status(as_json: bool) -> int:
-    """Age, completeness, ties and what waits, in one screen."""
-    from dagster_project.summary import headline, read_status, show_status
+    """Age, completeness, reads, ties and what waits, in one screen."""
+    from dagster_project.status import read_status, show_status
+    from dagster_project.summary import headline
 
     settings = Settings.load()
     report = read_status(settings)
     if as_json:
-        click.echo(json.dumps({**report, "headline": headline(settings)}, indent=2, default=str))
+        figures = {"headline": headline(settings)} if report["publication"] else {}
+        click.echo(json.dumps({**report, **figures}, indent=2, default=str))
     else:
         show_status(report)
     return 0 if report["ok"] else 1

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.orchestration.extract import RunLog, stripe_key
+from dagster_project.orchestration.extract import RunLog
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
+from dagster_project.orchestration.tables import stripe_key
 from dagster_project.stripe_api.catalog import CATALOGUE
 
 if TYPE_CHECKING:

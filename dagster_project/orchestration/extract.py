@@ -4,26 +4,33 @@ Belongs here: how a sync report becomes materializations and checks. How Stripe 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dagster_project.errors import UsageError, WarehouseError
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
-from dagster_project.progress import Lines
+from dagster_project.orchestration.tables import (
+    READABLE,
+    UNIQUE_KEY,
+    look,
+    materialized,
+    readable,
+    stripe_key,
+    unreadable,
+    whole_run,
+)
+from dagster_project.progress import Lines, duration
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
+from dagster_project.stripe_api.report import refusals
 
 if TYPE_CHECKING:
-    from dagster_project.stripe_api.sync import ObjectReport, SyncReport
+    from dagster_project.stripe_api.report import SyncReport
 
-READABLE = "readable"
-UNIQUE_KEY = "unique_key"
 OWNERS = ["team:data"]
-PREVIEW_ROWS = 5
 LOG_EVERY = 15.0  # seconds
 
 
@@ -44,10 +51,6 @@ class ExtractConfig(dg.Config):
         if start >= end:
             raise UsageError(f"{self.created_from} is not before {self.created_to}.", "Swap the two dates.")
         return start, end
-
-
-def stripe_key(name: str) -> dg.AssetKey:
-    return dg.AssetKey(["stripe", name])
 
 
 def _spec(row: StripeObject) -> dg.AssetSpec:
@@ -96,15 +99,29 @@ def extract(
     for problem in report.problems:
         context.log.warning(problem)
     _blame_accounts(report, selected[0])
+    in_all = whole_run(report)
+    context.log.info(_summary(report))
     if not report.changed and _already_published(ledgerline, report.load_version):
-        context.log.info(f"Nothing changed at Stripe; the published version has it all ({report.requests} requests).")
+        context.log.info("Nothing changed at Stripe; the published version has it all.")
+        context.log_event(dg.AssetObservation(asset_key=stripe_key(selected[0]), metadata=in_all))
         for name in selected:
-            if _unreadable(row := report.objects.get(name)):
-                yield _readable(name, row)
+            if unreadable(row := report.objects.get(name)):
+                yield readable(name, row)
         return
+    with ledgerline.warehouse.connect(read_only=True) as con:
+        tables = look(con, selected, report)
     # Every selected object, also an unreadable one: a table that is not yielded skips the models without a word.
-    for name, table in _look(ledgerline, selected, report).items():
-        yield _result(name, report.objects.get(name), table)
+    for name, table in tables.items():
+        yield materialized(name, report.objects.get(name), table, in_all if name == selected[0] else {})
+
+
+def _summary(report: "SyncReport") -> str:
+    received = sum(row.received for row in report.objects.values())
+    share = "" if report.share is None else f", {report.share * 100:.0f} % of Stripe's limit"
+    refused = refusals(report.refused) or "no 429"
+    return (
+        f"{received:,} objects read with {report.requests:,} requests in {duration(report.seconds)}{share}; {refused}."
+    )
 
 
 def _sync(
@@ -161,76 +178,6 @@ def _already_published(ledgerline: Pipeline, version: int) -> bool:
             return built_version(con) == version
     except WarehouseError:  # somebody holds it open for writing: a new version frees the readers
         return False
-
-
-@dataclass(frozen=True)
-class _Table:
-    """`duplicates` is None where nothing changed, so that a refresh costs what changed and not what exists."""
-
-    rows: int
-    duplicates: int | None
-    preview: list[dict[str, Any]]
-
-
-def _look(ledgerline: Pipeline, names: list[str], report: "SyncReport") -> dict[str, _Table]:
-    """Each table as it is now, with its newest few rows without anything about a person."""
-    found = {}
-    with ledgerline.warehouse.connect(read_only=True) as con:
-        for name in names:
-            row = report.objects.get(name)
-            changed = row is None or row.inserted or row.changed or row.deleted
-            key = "count(*) - count(DISTINCT (account_id, livemode, id))" if changed else "NULL"
-            rows, duplicates = con.execute(f'SELECT count(*), {key} FROM stripe."{name}"').fetchone() or (0, None)
-            shown = [c.name for c in columns(name) if _harmless(c.name, c.duckdb_type)]
-            listed = ", ".join('"' + column + '"' for column in shown)
-            newest = con.execute(
-                f'SELECT {listed} FROM stripe."{name}" ORDER BY _observed_at DESC, id LIMIT {PREVIEW_ROWS}'
-            ).fetchall()
-            preview = [dict(zip(shown, (_cell(value) for value in values), strict=True)) for values in newest]
-            found[name] = _Table(rows, duplicates, preview)
-    return found
-
-
-def _harmless(name: str, type_: str) -> bool:
-    return type_ in ("BIGINT", "TIMESTAMPTZ") or name in ("id", "currency", "status", "type")
-
-
-def _cell(value: Any) -> str | int:
-    return value if isinstance(value, int) else "" if value is None else str(value)
-
-
-def _result(name: str, row: "ObjectReport | None", table: _Table) -> dg.MaterializeResult:
-    metadata: dict[str, Any] = {"dagster/row_count": table.rows}
-    if row is not None:
-        metadata |= {"state": row.state, "received": row.received, "inserted": row.inserted}
-        metadata |= {"changed": row.changed, "deleted": row.deleted, "requests": row.requests}
-        if row.seconds > 0 and row.received:
-            metadata["objects per second"] = round(row.received / row.seconds, 1)
-    if table.preview:
-        metadata["preview"] = dg.MetadataValue.table([dg.TableRecord(record) for record in table.preview])
-    unique = dg.AssetCheckResult(
-        asset_key=stripe_key(name),
-        check_name=UNIQUE_KEY,
-        passed=not table.duplicates,
-        metadata={"duplicates": table.duplicates or 0, "counted": table.duplicates is not None},
-    )
-    return dg.MaterializeResult(
-        asset_key=stripe_key(name), metadata=metadata, check_results=[_readable(name, row), unique]
-    )
-
-
-def _readable(name: str, row: "ObjectReport | None") -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=stripe_key(name),
-        check_name=READABLE,
-        passed=not _unreadable(row),
-        description=row.message or None if row is not None else None,
-        metadata={"state": row.state if row is not None else "read with its parent"},
-    )
-
-
-def _unreadable(row: "ObjectReport | None") -> bool:
-    return row is not None and row.state in ("not_permitted", "failed")
 
 
 def _unix(text: str) -> int:

@@ -11,9 +11,9 @@ import dagster as dg
 
 from dagster_project.orchestration.audit import audit_keys
 from dagster_project.orchestration.effects import DESTINATIONS, effects_key
-from dagster_project.orchestration.extract import stripe_key
 from dagster_project.orchestration.pools import WRITER
 from dagster_project.orchestration.resources import Pipeline
+from dagster_project.orchestration.tables import stripe_key
 from dagster_project.settings import Settings
 from dagster_project.stripe_api.catalog import CATALOGUE
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_project.errors import WarehouseError
-from dagster_project.orchestration.extract import OWNERS, stripe_key
+from dagster_project.orchestration.extract import OWNERS
 from dagster_project.orchestration.models import PUBLISHED_SCHEMAS, model_keys
 from dagster_project.orchestration.pools import DUCKDB_WRITE
 from dagster_project.orchestration.resources import Pipeline
+from dagster_project.orchestration.tables import stripe_key
 from dagster_project.stripe_api.catalog import CATALOGUE
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import dagster as dg
 
 from dagster_project import errors, terminal
 from dagster_project.errors import LedgerlineError, WarehouseLocked
-from dagster_project.orchestration.extract import stripe_key
 from dagster_project.orchestration.instance import opened
 from dagster_project.orchestration.pools import DUCKDB_WRITE, WRITER, WRITER_TAG
 from dagster_project.orchestration.published import PUBLISHED
 from dagster_project.orchestration.resources import Pipeline
+from dagster_project.orchestration.tables import stripe_key
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:

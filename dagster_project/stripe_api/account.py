@@ -32,7 +32,7 @@ from dagster_project.stripe_api.governor import SharedPace
 from dagster_project.stripe_api.identity import identify
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.loading import Loader, Part
-from dagster_project.stripe_api.owed import FOREVER, Owed
+from dagster_project.stripe_api.owed import FOREVER, Owed, Range
 from dagster_project.stripe_api.report import ObjectReport, Progress, State, SyncReport
 from dagster_project.stripe_api.scheduling import Reading
 from dagster_project.stripe_api.sink import Sink, digest
@@ -132,6 +132,9 @@ class AccountReader:
         if "balance" in names and "balance" not in self.states:
             await self._guarded("balance", self._balance(follow="balance_transactions" in names))
         await self._shown_by_rows(names)
+        for name in self.sinks if self.progress else ():
+            if self.progress and CATALOGUE[name].strategy == "children":
+                self.progress.done(name, "")
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -167,6 +170,7 @@ class AccountReader:
         row, cursor = CATALOGUE["events"], known.get("events")
         low = cursor["until"] - feed.OVERLAP if cursor else self.anchor - EVENT_RETENTION_DAYS * _DAY
         sink = self._sink(row)
+        self._asks_for("events", [(low, FOREVER)])
         seen = await self.loader.ask(lambda con: events_since(con, self.key, low))
         news = feed.News(sink, seen, self.anchor - overlap(row), first=not self.cursors)
         mine = [batch for batch in self.waiting if (batch.account_id, batch.livemode) == self.key]
@@ -236,10 +240,19 @@ class AccountReader:
                     row, cursor, self.anchor, self._start, moved=moved and row.name == "balance_transactions"
                 )  # fmt: skip
             self.dues[row.name] = prepared(con, one, self.key, self.anchor)
+            self._asks_for(row.name, one.owed.ranges)
         # Which balance transactions a payout settled: https://docs.stripe.com/payouts/reconciliation
         self.led = asked(con, "balance_transactions", self.key)
         moves = self.dues.get("balance_transactions")
         self.quiet = not moved and moves is not None and not moves.owed.kept()
+
+    def _asks_for(self, name: str, ranges: Iterable[Range]) -> None:
+        """Note in the report which `created` are listed."""
+        row = self.loader.of(name)
+        for low, high in ranges:
+            first, last = (datetime.fromtimestamp(min(end, self.anchor), UTC) for end in (low, high))
+            row.read_from = min(row.read_from or first, first)
+            row.read_until = max(row.read_until or last, last)
 
     async def _object(self, one: Due) -> str:
         """Read what is due; the note that comes back says what was unusual."""
@@ -339,6 +352,8 @@ class AccountReader:
     async def _guarded(self, name: str, task: Coroutine[Any, Any, str]) -> None:
         """Run the reading of one object; its failure is its state, except what concerns the whole account."""
         began = time.monotonic()
+        if self.progress:
+            self.progress.start(name, None)
         try:
             note = await task
             self.states.setdefault(name, ("ok", note))
@@ -350,8 +365,9 @@ class AccountReader:
         # What has been read to its end is loaded while other objects are read; events are with what they announce.
         if name != "events" and name in self.sinks and self.states[name][0] == "ok":
             self.loader.ahead(self.sinks[name], last=True)
-        if self.progress and (rows := self.shown.pop(name, 0)):
-            self.progress.done(name, f"{rows:,} read")
+        if self.progress:
+            state, message = self.states[name]
+            self.progress.done(name, "" if state == "ok" else message)
 
     def _failed(self, name: str, error: BaseException) -> None:
         """What was landed stays and is loaded; what was not read is owed."""
@@ -360,11 +376,12 @@ class AccountReader:
         self.states[name] = ("not_permitted" if isinstance(error, StripePermissionError) else "failed", error.message)
 
     def _show(self, name: str, rows: int) -> None:
+        self.shown[name] = self.shown.get(name, 0) + rows
         if self.progress and rows:
-            if name not in self.shown:
-                self.progress.start(name, None)
-            self.shown[name] = self.shown.get(name, 0) + rows
-            self.progress.advance(name, rows)
+            one = self.dues.get(name)
+            share = one.owed.share_left(self.anchor) if one else None
+            left = None if share is None or share == 1 else round(self.shown[name] * share / (1 - share))
+            self.progress.advance(name, rows, left)
 
     # ---- what the loaded rows show ---------------------------------------------------------------------------
     async def _shown_by_rows(self, names: Sequence[str]) -> None:

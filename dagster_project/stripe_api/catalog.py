@@ -171,6 +171,19 @@ def _words_for(field: str, type_: ColumnType, name: str) -> str:
             return f"The {text}, as Stripe states it."
 
 
+@cache
+def _event_prefixes() -> tuple[str, ...]:
+    reasons = yaml.safe_load((_HERE / "not_read.yaml").read_text(encoding="utf-8"))["events"]
+    followed = [prefix for row in CATALOGUE.values() for prefix in row.events]
+    return tuple(followed + [prefix for group in reasons.values() for prefix in group])
+
+
+def is_known_event(event_type: str) -> bool:
+    """Whether an object follows events of this type, or not_read.yaml says why none does. Any other is new at Stripe:
+    it is kept, and shown to people."""
+    return event_type.startswith(_event_prefixes())
+
+
 def get(name: str) -> StripeObject:
     """The catalogue row of `name`. Raises UsageError that proposes the nearest names."""
     if name in CATALOGUE:

@@ -31,6 +31,7 @@ from dagster_project.stripe_api.catalog import API_VERSION, StripeObject
 from dagster_project.stripe_api.clock import StripeClock
 from dagster_project.stripe_api.governor import Governor, endpoint_of
 from dagster_project.stripe_api.pages import Nested, Page, Unusable, head, read_object, read_page, where
+from dagster_project.stripe_api.permissions import how_to_permit
 from dagster_project.stripe_api.transport import proxy_for, trust
 
 _TIMEOUT = aiohttp.ClientTimeout(total=80, connect=20)
@@ -278,7 +279,7 @@ class StripeClient:
             return StripeAuthError(text, "Connect it again, or take it out of LEDGERLINE_ACCOUNTS.", **told)
         if status == 403:
             text = f"The key of account {who!r} may not read {what} ({reason})."
-            return StripePermissionError(text, "Give it read permission there.", **told)
+            return StripePermissionError(text, how_to_permit(reason), **told)
         return StripeAnswerError(f"{what} was refused ({reason}).", "See Stripe's message.", **told)
 
 

@@ -24,6 +24,7 @@ class Owed:
     ids: dict[str, int | None] = field(default_factory=dict)
     after: str | None = None
     _left: Callable[[], list[Range]] | None = None
+    _followed: list[Range] = field(default_factory=list)
 
     @classmethod
     def read(cls, kept: Mapping[str, Any] | None) -> Owed:
@@ -45,11 +46,16 @@ class Owed:
 
     def follow(self, left: Callable[[], list[Range]]) -> None:
         """The ranges are being read; `left` says what of them is missing at any time."""
-        self._left = left
+        self._left, self._followed = left, self.ranges
 
     def reach(self, id: str) -> None:
         """The list has been read down to this row."""
         self.after = id
+
+    def share_left(self, until: int) -> float | None:
+        """Of the time (up to `until`) whose ranges are being read, the part still missing; None when none is."""
+        followed = _seconds(self._followed, until)
+        return _seconds(self._left(), until) / followed if self._left and followed else None
 
     def update(self) -> None:
         """Take over what is left of ranges that are being read."""
@@ -66,3 +72,7 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
         else:
             result.append((low, high))
     return result
+
+
+def _seconds(ranges: Iterable[Range], until: int) -> int:
+    return sum(max(0, min(high, until) - low + 1) for low, high in ranges)

@@ -35,7 +35,7 @@ class ObjectReport:
 
     `requests` and `refused` (429s by reason) are those of all its endpoints; `share` is the part of Stripe's limit per
     endpoint that the busiest of them used while it was read (1.0 is all). `read_from` and `read_until` are the ends of
-    `created` that were listed. `unknown` has the fields that the pinned API version does not know.
+    `created` that were listed.
     """
 
     name: str
@@ -51,7 +51,6 @@ class ObjectReport:
     seconds: float = 0.0
     read_from: datetime | None = None
     read_until: datetime | None = None
-    unknown: list[str] = field(default_factory=list)
     message: str = ""
 
 
@@ -60,8 +59,8 @@ class SyncReport:
     """`changed`: whether the warehouse differs from before; `synced_until`: by Stripe's clock, the earliest account;
     `failed_accounts`: name (`platform/acct_…` for a connected one) -> why it could not be read.
 
-    `refused` are 429s by reason; `share` is the part of Stripe's limit for an account that the requests used over the
-    `seconds` of reading, None where nothing limits.
+    `refused` are 429s by reason; `share` is the part of Stripe's limit for an account that the requests used while
+    it was read, None where nothing limits; `seconds` is how long everything took.
     """
 
     objects: dict[str, ObjectReport]
@@ -79,7 +78,6 @@ class SyncReport:
     def count_requests(self, governor: Governor, seconds: float) -> None:
         """Add what the reading of a key's accounts asked Stripe for in `seconds`."""
         self.requests += governor.requests.total()
-        self.seconds += seconds
         for (_, reason), number in governor.refusals.items():
             self.refused[reason] += number
         if governor.paced and seconds > 0:

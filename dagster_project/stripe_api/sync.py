@@ -7,6 +7,7 @@ is loaded by the next run, with the cursor that it carries; a cursor moves only 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -44,6 +45,7 @@ def sync(
 
     Raises StripeAuthError or StripeUnreachable when no account could be read, UsageError for an unknown object.
     """
+    began = time.monotonic()
     names = _with_parents([get(name).name for name in objects]) if objects else list(CATALOGUE)
     report = SyncReport({name: ObjectReport(name) for name in names})
     landing = Landing(settings.data_dir / "landing")
@@ -70,6 +72,7 @@ def sync(
         days.update(con)
         report.load_version = load_version(con)
     report.changed = report.load_version != before
+    report.seconds = time.monotonic() - began
     return report
 
 

@@ -99,6 +99,45 @@ def test_previews_show_no_personal_data(business: Business) -> None:
     assert not {"email", "name", "phone", "description"} & set(records[0].data)
 
 
+def test_an_object_shows_in_numbers_what_its_reading_did(business: Business) -> None:
+    [event] = [
+        e
+        for e in business.first.result.get_asset_materialization_events()
+        if e.asset_key == dg.AssetKey(["stripe", "charges"])
+    ]
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert metadata["inserted"] == metadata["received"] == metadata["dagster/row_count"] > 0
+    assert (metadata["changed"], metadata["deleted"], metadata["429s"], metadata["unknown"]) == (0, 0, 0, 0)
+    assert metadata["requests"] >= 1
+    assert metadata["objects per second"] > 0
+    assert metadata["read from"] < metadata["read until"]
+
+
+def test_the_accounts_show_the_requests_of_the_whole_run(business: Business) -> None:
+    [event] = [
+        e
+        for e in business.first.result.get_asset_materialization_events()
+        if e.asset_key == dg.AssetKey(["stripe", "accounts"])
+    ]
+    metadata = event.materialization.metadata
+    assert metadata["all: requests"].value >= metadata["all: objects"].value / 100
+    lines = {record.data["object"]: record.data for record in metadata["requests by object"].records}
+    assert lines["charges"]["objects"] > 0
+    assert {"requests", "429s", "objects/s", "limit used (%)"} <= set(lines["charges"])
+    assert sum(line["requests"] for line in lines.values()) == metadata["all: requests"].value
+
+
+def test_a_refresh_with_nothing_new_says_what_it_asked(business: Business) -> None:
+    outcome = run_pipeline(business.settings, "refresh", mode="incremental")
+    with opened(business.settings) as instance:
+        [entry] = instance.all_logs(outcome.result.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    event = entry.get_dagster_event()
+    assert event.asset_key == dg.AssetKey(["stripe", "accounts"])
+    metadata = event.asset_observation_data.asset_observation.metadata
+    assert metadata["all: objects"].value < 10
+    assert metadata["all: requests"].value > 0
+
+
 def test_a_refresh_with_nothing_new_makes_nothing_and_succeeds(business: Business) -> None:
     before = published_number(business.settings)
     outcome = run_pipeline(business.settings, "refresh", mode="incremental")
@@ -128,7 +167,8 @@ def test_models_without_publication_are_published_by_the_next_refresh_in_spite_o
         con.execute("UPDATE sync.built SET version = -1")
     before = published_number(business.settings)
     outcome = run_pipeline(business.settings, "refresh", mode="incremental")
-    assert outcome.problems == ["stripe.reviews: The key may not read it."]
+    step = "In Stripe's Dashboard (Developers, API keys) give the key read permission there."
+    assert outcome.problems == [f"stripe.reviews: The key may not read it. {step}"]
     assert PUBLISHED in made(outcome)
     assert published_number(business.settings) == before + 1
     unchanged = run_pipeline(business.settings, "refresh", mode="incremental")
