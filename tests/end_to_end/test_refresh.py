@@ -123,7 +123,9 @@ def test_rebuilding_from_landing_gives_the_same_rows(business: Ledgerline) -> No
     assert done.returncode == 0, done.stderr
     after = rows()
     assert {table for table in before if before[table] != after.get(table)} == set()
-    assert sum(map(len, before.values())) > 1000
+    assert sum(map(len, before.values())) > 500, (
+        "histories are views and not counted; a comparison of nothing shows nothing"
+    )
 
 
 def test_status_shows_age_ties_and_exits_zero(business: Ledgerline) -> None:
