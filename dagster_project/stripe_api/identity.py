@@ -39,7 +39,8 @@ async def identify(client: StripeClient, account: Account, connected: str | None
         own = msgspec.json.format((await client.get("/v1/account")).body, indent=-1)
         fields = msgspec.json.decode(own)
     except (StripePermissionError, StripeAnswerError) as error:
-        if error.status not in (400, 403, 404):  # an outage tells nothing of the account
+        stranger = error.status is None and account.account_id is not None  # no Stripe, and the settings say who it is
+        if error.status not in (400, 403, 404) and not stranger:  # an outage tells nothing of the account
             raise
         if account.account_id is None and connected is None:
             raise StripeUnreachable(
