@@ -37,7 +37,8 @@ class _Speed:
 
 @dataclass
 class Work:
-    """One name. `total` and `left` are rows; `estimated` says that the total is a guess."""
+    """One name. `total` and `left` are rows; `estimated` says that the total is a guess. `spent` are the seconds of
+    what was done before `since`: a name may begin again, e.g. to look for rows that a list lacked."""
 
     name: str
     began: float
@@ -47,6 +48,8 @@ class Work:
     left: int | None = None
     running: int = 0
     ended: float | None = None
+    since: float = 0.0
+    spent: float = 0.0
     rate: float = 0.0
     share: float | None = None
 
@@ -116,6 +119,8 @@ class Tally:
 
     def start(self, name: str, total: int | None) -> Work:
         work = self._work(name)
+        if work.ended is not None:
+            work.since = self.clock()
         work.running, work.ended = work.running + 1, None
         if total is not None:
             work.total = (work.total or 0) + total
@@ -128,20 +133,25 @@ class Tally:
             work.left = left
 
     def watch(self, governor: Governor) -> None:
+        if not self.governors:
+            self._requests = _Speed(self.clock())
         if not any(governor is one for one in self.governors):
             self.governors.append(governor)
 
     def done(self, name: str) -> Work:
         work = self._work(name)
         work.running = max(0, work.running - 1)
-        if not work.running:
+        if not work.running and work.ended is None:
             work.ended, work.left, work.total = self.clock(), None, None
+            work.spent += work.ended - work.since
         return work
 
     def _work(self, name: str) -> Work:
         if name not in self.works:
             now = self.clock()
-            self.works[name] = Work(name, now, _Speed(now))
+            if name in CATALOGUE and not any(work.is_object for work in list(self.works.values())):
+                self._rows = _Speed(now)  # what came before was no reading
+            self.works[name] = Work(name, now, _Speed(now), since=now)
         return self.works[name]
 
     def active(self) -> list[Work]:
@@ -165,8 +175,9 @@ class Tally:
         paced = [governor for governor in self.governors if governor.paced]
         running = [work for work in objects if work.ended is None]
         began = min((work.began for work in objects), default=now)
-        if running and not over:
-            seconds, rate, asking = now - began, self._rows.at(now, rows), self._requests.at(now, asked)
+        rate, asking = self._rows.at(now, rows), self._requests.at(now, asked)
+        if not over and (running or not objects):
+            seconds = now - began
             shares = [governor.share().in_all for governor in paced]
         else:
             seconds = max([work.ended or now for work in objects], default=now) - began
@@ -205,9 +216,13 @@ class Tally:
                     refused[reason] += number
         return asked, refused
 
+    def seconds(self, work: Work) -> float:
+        """How long it has been worked on."""
+        return work.spent if work.ended is not None else work.spent + self.clock() - work.since
+
     def line(self, work: Work) -> str:
         """What a finished object came to."""
-        seconds = (work.ended or self.clock()) - work.began
+        seconds = self.seconds(work)
         asked, refused = self.requests_of(work.name)
         parts = [f"{work.rows:,} rows in {duration(seconds)}"]
         if work.rows >= _WORTH_A_RATE:

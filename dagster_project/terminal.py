@@ -135,7 +135,7 @@ class Bars:
                 (
                     work.name,
                     work.rows,
-                    duration(seconds := (work.ended or self._tally.clock()) - work.began),
+                    duration(seconds := self._tally.seconds(work)),
                     round(work.rows / max(seconds, 0.001)),
                     (asked := self._tally.requests_of(work.name))[0],
                     asked[1].total(),

@@ -258,7 +258,7 @@ class StripeClient:
         found = _message(body)
         if found is not None:
             self._clock.tell(headers.get("Date"))
-        reason = f"HTTP {status}: {found}" if found else f"HTTP {status}"
+        reason = f"HTTP {status}: {found.rstrip('.')}" if found else f"HTTP {status}"
         who, wish = self.account.name, headers.get("Stripe-Should-Retry")
         told: dict[str, Any] = {"status": status, "request_id": request_id}
         if status == 429:

@@ -75,6 +75,29 @@ def test_a_name_that_two_accounts_read_is_done_when_both_are() -> None:
     assert tally.overall().finished == 1
 
 
+def test_an_object_that_begins_again_took_as_long_as_it_was_worked_on() -> None:
+    tally = Tally(clock := Clock())
+    for seconds in (5, 2):
+        tally.start("charges", None)
+        clock.now += seconds
+        tally.advance("charges", 3_500)
+        tally.done("charges")
+        clock.now += 30
+    assert tally.line(tally.works["charges"]) == "7,000 rows in 0:07, 1,000/s"
+
+
+def test_what_came_before_the_reading_slows_no_rate() -> None:
+    tally = Tally(clock := Clock())
+    clock.now += 60
+    tally.watch(Governor())
+    assert (tally.overall().requests_rate, tally.overall().rate) == (0, 0)
+    tally.start("charges", 4_000)
+    clock.now += 1
+    tally.advance("charges", 2_000)
+    overall = tally.overall()
+    assert (overall.rate, overall.seconds_left, overall.seconds) == (2_000, 1, 1)
+
+
 def test_an_object_is_told_apart_by_the_endpoints_of_its_requests() -> None:
     assert object_of("/charges") == object_of("/charges/{id}") == "charges"
     assert object_of("/invoices/{id}/lines") == "invoice_line_items"
