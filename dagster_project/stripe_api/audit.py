@@ -39,6 +39,7 @@ from dagster_project.warehouse.state import read_cursors
 BUDGET = 500  # requests of a sample
 _AT_ONCE = 4  # objects; as many endpoints as Stripe's limits let work side by side
 _SMALL = 5_000  # rows; of objects with fewer the warehouse is asked at one go
+_FRUGAL = "set memory_limit = '100MB'; set threads = 1; set preserve_insertion_order = false"
 _ENTER = 30.0  # seconds between entries in the ledger
 _DAY = 86_400
 _T = TypeVar("_T")
@@ -95,6 +96,7 @@ def audit(
         raise UsageError("There is no warehouse to compare.", "Run `ledgerline backfill`.")
     report = AuditReport()
     with warehouse.connect(wait=60) as con:
+        con.execute(_FRUGAL)
         ensure(con)
         days.update(con)
     for account in settings.accounts():
@@ -145,8 +147,7 @@ class _AccountAudit:
 
         def answer() -> _T:
             with self.warehouse.connect(read_only=not write, wait=60) as con:
-                if not write:
-                    con.execute("set memory_limit = '160MB'; set preserve_insertion_order = false")
+                con.execute(_FRUGAL)
                 return what(con)
 
         async with self.desk:

@@ -18,7 +18,7 @@ MODULUS = 1 << 60
 HASHED_ID = f"(md5_number_lower(id) & {MODULUS - 1}::ubigint)::bigint"
 Key = tuple[str, bool]  # account id, livemode
 Range = tuple[int, int]  # of `created` in Unix seconds, both ends included
-_SLICE = 61_440  # rows; more at once take too much memory
+_SLICE = 20_480  # rows; more at once take too much memory
 _NO_DAY = "date '0001-01-01'"
 
 
@@ -254,13 +254,13 @@ def known(
 
 
 def misfits(con: duckdb.DuckDBPyConnection, row: StripeObject) -> dict[str, list[str]]:
-    """Of the rows that `known` has just found: those whose columns do not say what their payload says, with the
-    columns."""
+    """Rows whose columns do not say what their payload says, with the columns: of those that `known` has just found
+    and of their neighbours, because choosing among wide rows takes more memory than looking at all."""
     derived = [column for column in columns(row.name) if column.name not in (row.parent_column, "id")]
     if row.name != "balance":
         derived = [*derived, next(column for column in columns(row.name) if column.name == "id")]
     different = ", ".join(
-        f"""case when r."{column.name}"::varchar is distinct from ({finish(column)})::varchar
+        f"""case when r."{column.name}"::varchar is distinct from ({finish(column, "r.t")})::varchar
             then '{column.name}' end"""
         for column in derived
     )
@@ -268,12 +268,11 @@ def misfits(con: duckdb.DuckDBPyConnection, row: StripeObject) -> dict[str, list
     for (low,) in con.execute(f"select distinct _at // {_SLICE} * {_SLICE} from temp.shown order by 1").fetchall():
         found += con.execute(
             f"""
-            with compared as (
-                select r.id, list_filter([{different}], lambda x: x is not null) as fields
-                from (select * from stripe.{row.name} where rowid between {low} and {low + _SLICE - 1}
-                      and rowid in (select _at from temp.shown)) as r
-                cross join lateral (select json_transform(r._payload, {structure(row)}) as t)
-            )
+            with read as (
+                select *, json_transform(_payload, {structure(row)}) as t from stripe.{row.name}
+                where rowid between {low} and {low + _SLICE - 1}
+            ),
+            compared as (select r.id, list_filter([{different}], lambda x: x is not null) as fields from read as r)
             select * from compared where len(fields) > 0
             """
         ).fetchall()

@@ -238,3 +238,19 @@ def test_an_object_that_the_key_may_not_read_is_told_once(
     sync(settings, warehouse, objects=["payouts"])
     assert audit(settings, warehouse, full=True, objects=["payouts"]).differences == []
     assert states(warehouse)["payouts"] == ["not_permitted"]
+
+
+def test_a_gap_in_the_feed_is_shown_until_the_object_was_read_again(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.now += 40 * DAY
+    stripe.hook = lambda request: refusal(403, "not now") if request.path == "/v1/invoices" else None
+    sync(settings, warehouse)
+    do(warehouse, "update sync.object_state set state = 'failed' where state = 'not_permitted'")
+    assert states(warehouse)["charges"] == ["open"]
+    assert states(warehouse)["invoices"] == states(warehouse)["invoice_line_items"] == ["gapped"]
+    stripe.hook = lambda request: None
+    sync(settings, warehouse)
+    assert states(warehouse)["invoices"] == states(warehouse)["invoice_line_items"] == ["open"]
+    assert audit(settings, warehouse, full=True).differences == []
+    assert states(warehouse)["invoices"] == ["proven"]
