@@ -143,11 +143,12 @@ class _AccountAudit:
                 self.report.open[name] = self.report.open.get(name, 0) + every - proven
 
     async def ask(self, what: Callable[[duckdb.DuckDBPyConnection], _T], *, write: bool = False) -> _T:
-        """Do something with the open warehouse, in a thread, with little memory."""
+        """Do something with the open warehouse, in a thread; with little memory unless it writes."""
 
         def answer() -> _T:
             with self.warehouse.connect(read_only=not write, wait=60) as con:
-                con.execute(_FRUGAL)
+                if not write:  # loading takes more
+                    con.execute(_FRUGAL)
                 return what(con)
 
         async with self.desk:
@@ -199,8 +200,13 @@ class _AccountAudit:
     async def _enter(self) -> None:
         """Write the ledger: one short transaction for all that was compared since the last time."""
         entries, self.entries, self.entered = self.entries, [], time.monotonic()
+
+        def enter(con: duckdb.DuckDBPyConnection) -> None:
+            con.execute(_FRUGAL)
+            proof.write(con, self.key, entries)
+
         if entries:
-            await self.ask(lambda con: proof.write(con, self.key, entries), write=True)
+            await self.ask(enter, write=True)
 
     async def _unit(self, unit: proof.Unit, collector: Collector, names: set[str]) -> list[Finding]:
         row = unit.row
