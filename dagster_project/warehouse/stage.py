@@ -42,7 +42,7 @@ def stage(con: duckdb.DuckDBPyConnection, row: StripeObject, batches: list[Batch
         "create or replace temp view lines as select rowid as _row, _file * 1000000000 + rowid as _n, * "
         "from temp.observed"
     )
-    newest(con, "observed", "stage", "_observed_at desc, _file desc, rowid desc")
+    newest(con, "observed", "stage", "_observed_at desc, _file desc, l.rowid desc")
     if nameless := count(con, "select count(*) from temp.stage where id is null"):
         raise LandingError(f"{nameless} object(s) of {row.name} have no id.", f"Run `ledgerline backfill {row.name}`.")
     found = dict(con.execute("select _file, count(*) from temp.observed group by 1").fetchall())
@@ -101,13 +101,27 @@ def _read(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> str:
 
 
 def newest(con: duckdb.DuckDBPyConnection, lines: str, view: str, order: str) -> None:
-    """The view `temp.<view>`: of each key in `temp.<lines>` the row that comes first in `order`, numbered `_row`."""
+    """The view `temp.<view>`: of each key in `temp.<lines>` the row that comes first in `order`, numbered `_row`.
+
+    A tombstone counts apart, because what the object was before is kept, too: the first one since it was last alive.
+    """
     con.execute(
         f"""
         create or replace temp table {view}_older as
-        with twice as (select account_id, livemode, id from temp.{lines} group by all having count(*) > 1)
-        select rowid as _row from temp.{lines} semi join twice using (account_id, livemode, id)
-        qualify row_number() over (partition by account_id, livemode, id, _deleted order by {order}) > 1
+        with twice as (select account_id, livemode, id from temp.{lines} group by all having count(*) > 1),
+        alive as (
+            select account_id, livemode, id, max(_observed_at) as until
+            from temp.{lines} semi join twice using (account_id, livemode, id) where not _deleted group by all
+        ),
+        several as (
+            select l.rowid as _row, row_number() over (
+                partition by l.account_id, l.livemode, l.id, l._deleted
+                order by l._deleted and l._observed_at < a.until, if(l._deleted, l._observed_at, null), {order}
+            ) as place
+            from temp.{lines} as l semi join twice using (account_id, livemode, id)
+            left join alive as a using (account_id, livemode, id)
+        )
+        select _row from several where place > 1
         """
     )
     con.execute(

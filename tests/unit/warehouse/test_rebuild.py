@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from warehouse_world import ACCOUNT, Bench, charge, customer, event, item, subscription, tables
+from warehouse_world import ACCOUNT, Bench, at, charge, customer, event, item, subscription, tables
 
 from dagster_project.errors import LandingError, WarehouseError
 from dagster_project.warehouse.load import load, read_cursors
@@ -45,6 +45,29 @@ def test_a_rebuild_gives_the_same_rows_history_and_cursors(bench: Bench) -> None
         assert after[name] == rows, name
     with bench.warehouse.connect() as con:
         assert read_cursors(con, "charges") == {(ACCOUNT, True): {"high": 9}}
+
+
+def test_what_was_deleted_is_what_it_was_and_since_when_it_is_gone(bench: Bench) -> None:
+    """Stripe answers for a deleted customer with no more than its id, which later files may repeat."""
+    gone = [{"id": "cus_1", "object": "customer", "deleted": True}]
+    for seconds, seen in [(10, [customer("cus_1")]), (20, gone), (30, gone), (40, gone)]:
+        bench.load("customers", seen, seconds, "read")
+    for seconds, off, source in [
+        (10, 5, "list"),
+        (20, 0, "absent"),
+        (30, 9, "list"),
+        (40, 0, "absent"),
+        (50, 0, "absent"),
+    ]:
+        seen = {"id": "AGAIN", "object": "coupon"} | ({"percent_off": off} if off else {"deleted": True})
+        bench.load("coupons", [seen], seconds, source)
+    before = content(bench)
+    assert bench.rows("select email, _deleted_at from stripe.customers") == [("cus_1@example.com", at(20))]
+    assert bench.rows("select percent_off::int, _deleted_at from stripe.coupons") == [(9, at(40))]
+    rebuild(bench.warehouse, bench.landing)
+    after = content(bench)
+    assert after["stripe.customers"] == before["stripe.customers"]
+    assert after["stripe.coupons"] == before["stripe.coupons"]
 
 
 def test_a_damaged_file_leaves_the_old_build(bench: Bench) -> None:

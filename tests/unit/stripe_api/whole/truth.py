@@ -16,7 +16,8 @@ from whole.local_stripe import Json, LocalStripe, Refused
 
 # Fields that change although nothing happened to the object: an event counts the deliveries that are still open.
 VOLATILE: dict[str, set[str]] = {"events": {"pending_webhooks"}}
-# What no event tells: it is seen when the list is swept, once a day.
+# What no event tells: it is seen when the list is swept, and after so many seconds all lists have been.
+UNTIL_SWEPT = 3600 * (1 + max(max(row.relist_hours or 0, row.sweep_hours) for row in CATALOGUE.values()))
 SWEPT: dict[str, set[str]] = {"coupons": {"times_redeemed", "valid"}, "promotion_codes": {"active", "times_redeemed"}}
 # Objects whose rows only some parents have in the warehouse, by their rule in the catalogue.
 _OF_SOME_PARENTS = {"customer_payment_methods", "billing_meter_event_summaries"}
@@ -26,11 +27,17 @@ _SHOWN = 12
 def differences(warehouse: Warehouse, stripe: LocalStripe, since: int = 0, *, swept: bool = True) -> list[str]:
     """In words, what the warehouse holds otherwise than Stripe; nothing when it is whole.
 
-    Objects that no list shows need to be known only when an event told of them after `since`, the first reading.
-    `swept`: whether the daily sweeps have run since the last change, so that what no event tells must be right, too.
+    Objects that no list shows need to be known only when an event told of them after `since`, the first reading, and
+    was not forgotten before it could be read.
+    `swept`: whether all sweeps have run since the last change, so that what no event tells must be right, too.
     """
     held, found = _held(warehouse)
-    told = {event["data"]["object"].get("id") for event in stripe.events() if event["created"] > since}
+    oldest = max(since, stripe.now - EVENT_RETENTION_DAYS * 86_400)
+    told = {
+        event["data"]["object"].get("id")
+        for event in stripe.events()
+        if event["created"] > oldest or (event["created"] > since and event["id"] in held["events"])
+    }
     there: dict[str, dict[str, Json]] = {}
     for name, row in CATALOGUE.items():
         if row.strategy in ("window", "chain") and name != "events":
