@@ -103,6 +103,18 @@ def test_an_event_of_an_unknown_type_is_kept_counted_and_named(business: FakeStr
     )
 
 
+def test_a_field_that_the_pinned_version_does_not_know_is_kept_and_named(
+    stripe: FakeStripe, settings: Settings
+) -> None:
+    stripe.put("/v1/refunds", {"id": "re_1", "object": "refund", "created": NOW - 500, "spin": "up"})
+    warehouse = Warehouse(settings.data_dir)
+    assert sync(settings, warehouse).problems == []
+    with warehouse.connect(read_only=True) as con:
+        [one] = unknown(con)
+        assert con.execute("select _payload ->> '$.spin' from stripe.refunds").fetchone() == ("up",)
+    assert (one.object, one.what, one.rows, one.example) == ("refunds", "field spin", 1, "re_1")
+
+
 def test_a_missing_permission_is_named_in_the_words_of_the_dashboard(business: FakeStripe, settings: Settings) -> None:
     text = (
         "The provided key does not have the required permissions. Having the 'rak_charge_read' permission would help."
