@@ -15,25 +15,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
-import msgspec
 
 from dagster_project.errors import LedgerlineError, StripeError, StripeUnreachable
 from dagster_project.settings import Account, Settings
+from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.client import connect
 from dagster_project.stripe_api.governor import Governor
+from dagster_project.stripe_api.reading import pages
 from dagster_project.stripe_api.report import Progress, SyncReport
 
 PER_KEY, IN_ALL = 6, 24  # accounts at once: more would only take memory, because six fill the limits of a key
 log = logging.getLogger(__name__)
-
-
-class _Listed(msgspec.Struct):
-    id: str
-
-
-class _List(msgspec.Struct):
-    data: list[_Listed]
-    has_more: bool
 
 
 @dataclass(frozen=True)
@@ -133,21 +125,9 @@ async def connected_accounts(settings: Settings, account: Account, governor: Gov
 
     Raises StripeError.
     """
-    ids: list[str] = []
+    row = CATALOGUE["accounts"]
     async with connect(settings, account, governor) as client:
-        while True:
-            query = [("limit", "100"), *([("starting_after", ids[-1])] if ids else [])]
-            answer = await client.get("/v1/accounts", query)
-            try:
-                page = msgspec.json.decode(answer.body, type=_List)
-            except msgspec.MsgspecError as error:
-                raise StripeUnreachable(
-                    f"/v1/accounts of {account.name!r} did not answer with a list ({error}).", "Check STRIPE_API_BASE.",
-                    request_id=answer.request_id,
-                ) from error  # fmt: skip
-            ids += [one.id for one in page.data]
-            if not page.has_more or not page.data:
-                return ids
+        return [head.id async for page in pages(client, row, row.path or "", {}) for head in page.heads]
 
 
 def _not_understood(reading: Reading, error: Exception) -> StripeUnreachable:
