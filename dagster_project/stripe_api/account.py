@@ -7,7 +7,6 @@ due of it; then what the loaded rows show; the balance last, so that it fits the
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -17,25 +16,22 @@ import msgspec
 
 from dagster_project.errors import (
     StripeAnswerError,
-    StripeAuthError,
-    StripeError,
-    StripePermissionError,
-    StripeUnreachable,
 )
 from dagster_project.settings import Settings
 from dagster_project.stripe_api import feed, reading
 from dagster_project.stripe_api.allocation import record
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject
 from dagster_project.stripe_api.client import connect
-from dagster_project.stripe_api.due import Due, appeared, due, kept, may_appear, overlap, prepared, whole
+from dagster_project.stripe_api.due import Due, appeared, due, kept, overlap, prepared, whole
 from dagster_project.stripe_api.governor import SharedPace
 from dagster_project.stripe_api.identity import identify
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.loading import Loader, Part
+from dagster_project.stripe_api.objects import Objects
 from dagster_project.stripe_api.owed import FOREVER, Owed, Range
-from dagster_project.stripe_api.report import ObjectReport, Progress, State, SyncReport
+from dagster_project.stripe_api.report import ObjectReport, Progress, SyncReport
 from dagster_project.stripe_api.scheduling import Reading
-from dagster_project.stripe_api.sink import Sink, digest
+from dagster_project.stripe_api.sink import digest
 from dagster_project.stripe_api.standing import (
     asked,
     events_since,
@@ -76,10 +72,6 @@ class AccountReader:
         self.account, self.connected, self.label = which.account, which.connected, which.label
         self.taken, self.several = set() if taken is None else taken, several
         self.report, self.progress, self.waiting, self.announced = report, progress, waiting, announced
-        self.sinks: dict[str, Sink] = {}
-        self.dues: dict[str, Due] = {}
-        self.states: dict[str, tuple[State, str]] = {}
-        self.shown: dict[str, int] = {}  # rows per object that the progress has been told of
         self.marks: feed.Dirty = {}
         self.gap: int | None = None  # until when the changes before a gap in the feed are known
         self.governor = SharedPace(which.governor)
@@ -110,12 +102,16 @@ class AccountReader:
             )
         self.taken.add(self.key)
         self.identified = True
-        if self.identity.balance_error:
-            self._failed("balance", self.identity.balance_error)
         self.governor.in_mode(self.identity.livemode)
         self.report.accounts.append(self.identity.account_id)
         self.moves, self.anchor = created is None, self.now
         self.cursors = await self.loader.ask(lambda con: cursors_of(con, CATALOGUE, *self.key))
+        self.objects = Objects(
+            self.client, self.landing, self.loader, self.key, self.progress, self.anchor, self.moves,
+            first=not self.cursors,
+        )  # fmt: skip
+        if self.identity.balance_error:
+            self.objects.failed("balance", self.identity.balance_error)
         known = {} if full else self._without_gaps(self.cursors)
         if self.gap is not None:
             since = self.gap
@@ -128,13 +124,17 @@ class AccountReader:
         await self.loader.ask(lambda con: self._prepare(con, listed, known, created))
         async with asyncio.TaskGroup() as group:
             for row in listed:
-                group.create_task(self._guarded(row.name, self._object(self.dues[row.name])))
-        if "balance" in names and "balance" not in self.states:
-            await self._guarded("balance", self._balance(follow="balance_transactions" in names))
+                group.create_task(self.objects.guarded(row.name, self._read(row)))
+        if "balance" in names and "balance" not in self.objects.states:
+            await self.objects.guarded("balance", self._balance(follow="balance_transactions" in names))
         await self._shown_by_rows(names)
-        for name in self.sinks if self.progress else ():
+        for name in self.objects.sinks if self.progress else ():
             if self.progress and CATALOGUE[name].strategy == "children":
                 self.progress.done(name, "")
+
+    def _read(self, row: StripeObject) -> Coroutine[Any, Any, str]:
+        itself = self.identity.account if row.name == "accounts" else None
+        return self.objects.read(self.objects.dues[row.name], itself)
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -169,15 +169,15 @@ class AccountReader:
         """Land and load what is new, together with what it announces as owed; the cursors that hold then."""
         row, cursor = CATALOGUE["events"], known.get("events")
         low = cursor["until"] - feed.OVERLAP if cursor else self.anchor - EVENT_RETENTION_DAYS * _DAY
-        sink = self._sink(row)
+        sink = self.objects.sink(row)
         self._asks_for("events", [(low, FOREVER)])
         seen = await self.loader.ask(lambda con: events_since(con, self.key, low))
         news = feed.News(sink, seen, self.anchor - overlap(row), first=not self.cursors)
         mine = [batch for batch in self.waiting if (batch.account_id, batch.livemode) == self.key]
         for batch in mine:
             news.mark(batch.lines())
-        await self._guarded("events", self._poll(news, low))
-        failed = self.states["events"][0] != "ok"
+        await self.objects.guarded("events", self._poll(news, low))
+        failed = not self.objects.went_well("events")
         self.marks = news.marks
         if news.touched:
             await self.loader.ask(lambda con: self._touch(con, news))
@@ -239,11 +239,11 @@ class AccountReader:
                 one = due(
                     row, cursor, self.anchor, self._start, moved=moved and row.name == "balance_transactions"
                 )  # fmt: skip
-            self.dues[row.name] = prepared(con, one, self.key, self.anchor)
+            self.objects.dues[row.name] = prepared(con, one, self.key, self.anchor)
             self._asks_for(row.name, one.owed.ranges)
         # Which balance transactions a payout settled: https://docs.stripe.com/payouts/reconciliation
-        self.led = asked(con, "balance_transactions", self.key)
-        moves = self.dues.get("balance_transactions")
+        self.objects.led = asked(con, "balance_transactions", self.key)
+        moves = self.objects.dues.get("balance_transactions")
         self.quiet = not moved and moves is not None and not moves.owed.kept()
 
     def _asks_for(self, name: str, ranges: Iterable[Range]) -> None:
@@ -254,87 +254,12 @@ class AccountReader:
             row.read_from = min(row.read_from or first, first)
             row.read_until = max(row.read_until or last, last)
 
-    async def _object(self, one: Due) -> str:
-        """Read what is due; the note that comes back says what was unusual."""
-        row, sink = one.row, self._sink(one.row)
-        if row.name == "accounts" and self.identity.account:
-            self._one(row, self.identity.account, "/v1/account", self.client.clock, one.known)
-            try:
-                return await self._owed(one, sink)
-            except (StripeError, BaseExceptionGroup) as problem:
-                # Only platforms have connected accounts; others may be refused the list.
-                if not isinstance(reading.first_of(problem), StripeAnswerError | StripePermissionError):
-                    raise
-                one.owed = sink.owed = Owed()
-                sink.flush()
-                return "Connected accounts cannot be listed with this key."
-        return await self._owed(one, sink)
-
-    async def _owed(self, one: Due, sink: Sink) -> str:
-        """Lists first: they may show rows that would otherwise be read one by one."""
-        row, owed = one.row, one.owed
-        if owed.ranges and one.cursor.get("plain"):
-            owed.ranges, owed.after = [], ""
-        try:
-            if owed.ranges:
-                source = "sweep" if one.swept else "list"
-                if await reading.by_window(self.client, sink, owed.ranges, source, left=owed.follow):
-                    one.cursor["plain"] = True
-            elif owed.after is not None:
-                await reading.by_chain(self.client, sink, after=owed.after, reached=owed.reach)
-                owed.after = None
-            owed.update()
-            now = self.now
-            rest = [id for id in owed.ids if id not in sink.nested_of]
-            await reading.by_id(self.client, sink, rest, unknown=lambda id: may_appear(one, id, now))
-            await sink.settle()
-        finally:
-            await sink.abandon()
-            for other in list(self.sinks.values()):
-                if other.row.parent == row.name or other.row.name in (row.leads_to or ()):
-                    other.flush()
-            sink.flush()
-        return "no `created` filter here; read as one list" if one.cursor.get("plain") else ""
-
-    async def _nested(self, row: StripeObject, child: StripeObject, parent: str, url: str) -> None:
-        """A list that a row of `row` embeds or leads to: until it is landed, that row is owed."""
-        found = await reading.nested(self.client, child, url)
-        owed = self._sink(row).owed
-        more = {"asked": parent} if row.leads_to else {}
-        self._sink(child).complete_list(parent, found, when_landed=lambda: owed.ids.pop(parent, None), **more)
-
-    def _sink(self, row: StripeObject) -> Sink:
-        if row.name not in self.sinks:
-            one = self.dues.get(row.name)
-            sink = Sink(
-                self.landing, row, *self.key,
-                known=one.known if one else {},
-                owed=one.owed if one else Owed(),
-                cursor=lambda: kept(one) if one and self.moves else None,
-                nest=lambda child, parent, url: self._nested(row, child, parent, url),
-                led=self.led if row.leads_to else frozenset(),
-                on_rows=lambda rows: self._show(row.name, rows),
-            )  # fmt: skip
-            # Events count as seen once they are loaded, so that what they announce must be known by then.
-            if row.name != "events" or not self.cursors:
-                sink.on_landed = lambda: self.loader.ahead(sink)
-            self.sinks[row.name] = sink
-        return self.sinks[row.name]
-
-    def _one(self, row: StripeObject, line: bytes, path: str, asked_at: datetime, known: Mapping[str, str]) -> None:
-        """Land a single object unless it is as the warehouse has it. `stripe.balance` has its name for an id."""
-        one = msgspec.json.decode(line).get("id") or row.name
-        if known.get(one) != digest(line):
-            self._sink(row).add([line], asked_at, {"path": path, "rows": 1}, "read")
-        else:
-            self._sink(row).unchanged.add(one)
-
     async def _balance(self, *, follow: bool) -> str:
         """Read last, and again with the newest balance transactions until nothing moves in between."""
         row, moves = CATALOGUE["balance"], CATALOGUE["balance_transactions"]
         last = self.identity.balance
         if self.quiet and last is not None:  # it is as it was when the balance transactions were read
-            self._one(row, last, "/v1/balance", self.client.clock, self.balance)
+            self.objects.one(row, last, "/v1/balance", self.client.clock, self.balance)
             return ""
         for reading_number in range(_BALANCE_READINGS):
             asked_at = self.client.clock
@@ -342,46 +267,14 @@ class AccountReader:
             if now == last or reading_number == _BALANCE_READINGS - 1:
                 break
             last = now
-            if follow and self.states.get(moves.name, ("ok", ""))[0] == "ok":
-                await reading.by_window(self.client, self._sink(moves), [(self.anchor - overlap(moves), FOREVER)])
-                self._sink(moves).flush()
-        self._one(row, now, "/v1/balance", asked_at, self.balance)
-        self._sink(row).flush()
+            if follow and self.objects.went_well(moves.name):
+                await reading.by_window(
+                    self.client, self.objects.sink(moves), [(self.anchor - overlap(moves), FOREVER)]
+                )
+                self.objects.sink(moves).flush()
+        self.objects.one(row, now, "/v1/balance", asked_at, self.balance)
+        self.objects.sink(row).flush()
         return ""
-
-    async def _guarded(self, name: str, task: Coroutine[Any, Any, str]) -> None:
-        """Run the reading of one object; its failure is its state, except what concerns the whole account."""
-        began = time.monotonic()
-        if self.progress:
-            self.progress.start(name, None)
-        try:
-            note = await task
-            self.states.setdefault(name, ("ok", note))
-        except BaseExceptionGroup as group:
-            self._failed(name, reading.first_of(group))
-        except Exception as error:
-            self._failed(name, error)
-        self.loader.of(name).seconds += time.monotonic() - began
-        # What has been read to its end is loaded while other objects are read; events are with what they announce.
-        if name != "events" and name in self.sinks and self.states[name][0] == "ok":
-            self.loader.ahead(self.sinks[name], last=True)
-        if self.progress:
-            state, message = self.states[name]
-            self.progress.done(name, "" if state == "ok" else message)
-
-    def _failed(self, name: str, error: BaseException) -> None:
-        """What was landed stays and is loaded; what was not read is owed."""
-        if isinstance(error, StripeAuthError | StripeUnreachable) or not isinstance(error, StripeError):
-            raise error
-        self.states[name] = ("not_permitted" if isinstance(error, StripePermissionError) else "failed", error.message)
-
-    def _show(self, name: str, rows: int) -> None:
-        self.shown[name] = self.shown.get(name, 0) + rows
-        if self.progress and rows:
-            one = self.dues.get(name)
-            share = one.owed.share_left(self.anchor) if one else None
-            left = None if share is None or share == 1 else round(self.shown[name] * share / (1 - share))
-            self.progress.advance(name, rows, left)
 
     # ---- what the loaded rows show ---------------------------------------------------------------------------
     async def _shown_by_rows(self, names: Sequence[str]) -> None:
@@ -393,31 +286,31 @@ class AccountReader:
             return ""
 
         async def absent(name: str, ids: list[str]) -> str:
-            sink = self._sink(CATALOGUE[name])
+            sink = self.objects.sink(CATALOGUE[name])
             await reading.by_id(self.client, sink, ids)
             await sink.settle()
             sink.flush()
-            self.dues[name].cursor.pop("whole", None)
+            self.objects.dues[name].cursor.pop("whole", None)
             return ""
 
         async def name_alone(name: str, ids: list[str]) -> str:
-            sink = self._sink(CATALOGUE[name])
+            sink = self.objects.sink(CATALOGUE[name])
             await reading.by_id(self.client, sink, ids)
             await sink.settle()
             for id in ids:
                 sink.add([], self.client.clock, {"path": f"{sink.row.path}/{id}", "rows": 0, "asked": id}, "read")
             sink.flush()
-            self.dues[name].cursor["named"] = self.anchor
+            self.objects.dues[name].cursor["named"] = self.anchor
             return ""
 
         async with asyncio.TaskGroup() as group:
             for name, ids in missing.items():
-                group.create_task(self._guarded(name, name_alone(name, ids)))
+                group.create_task(self.objects.guarded(name, name_alone(name, ids)))
             for name, parents in wanted.items():
-                sink = self._sink(CATALOGUE[name])
-                group.create_task(self._guarded(name, done(reading.of_parents(self.client, sink, parents))))
+                sink = self.objects.sink(CATALOGUE[name])
+                group.create_task(self.objects.guarded(name, done(reading.of_parents(self.client, sink, parents))))
             for name, ids in gone.items():
-                group.create_task(self._guarded(name, absent(name, ids)))
+                group.create_task(self.objects.guarded(name, absent(name, ids)))
         await self._load(lambda con: self._finish(con, names))
 
     def _look(
@@ -430,12 +323,12 @@ class AccountReader:
                 if parents := parents_to_ask(con, row, self.key, self.now):
                     wanted[row.name] = parents
                 else:
-                    self.states.setdefault(row.name, ("ok", ""))
-            one = self.dues.get(row.name)
-            if one and "whole" in one.cursor and self.states[row.name][0] == "ok":
+                    self.objects.states.setdefault(row.name, ("ok", ""))
+            one = self.objects.dues.get(row.name)
+            if one and "whole" in one.cursor and self.objects.went_well(row.name):
                 ids = []
                 if row.tombstone and row.retrieve and self.moves:
-                    unchanged = self._sink(row).unchanged
+                    unchanged = self.objects.sink(row).unchanged
                     ids = unseen(con, row, self.key, unchanged, one.cursor["listed"], self._start)
                 gone[row.name] = ids
         return wanted, gone, self._named(con, names) if self.moves else {}
@@ -444,9 +337,9 @@ class AccountReader:
         """Rows that other rows name and no list shows. Once a day the time from which on they are looked for moves."""
         found = {}
         for row in (CATALOGUE[name] for name in names if CATALOGUE[name].named_sql):
-            cursor = self.dues[row.name].cursor
+            cursor = self.objects.dues[row.name].cursor
             since = cursor.get("named", 0)
-            if self.states[row.name][0] != "ok":
+            if not self.objects.went_well(row.name):
                 continue
             if ids := named(con, row, self.key, since):
                 found[row.name] = ids
@@ -460,13 +353,13 @@ class AccountReader:
         return await self.loader.finish(self.key, list(self._landed()), then)
 
     def _landed(self) -> Iterator[Part]:
-        for name in dict.fromkeys([*CATALOGUE, *self.sinks]):
-            sink, one = self.sinks.get(name), self.dues.get(name)
+        for name in CATALOGUE:
+            sink, one = self.objects.sinks.get(name), self.objects.dues.get(name)
             batches = sink.batches if sink else []
             if sink:
                 sink.batches = []
             cursor = kept(one) if one and self.moves else None
-            unread = one is not None and name not in self.cursors and not batches and self.states[name][0] != "ok"
+            unread = one is not None and name not in self.cursors and not batches and not self.objects.went_well(name)
             if batches or (cursor is not None and cursor != self.cursors.get(name)):
                 yield name, batches, {self.key: cursor} if cursor is not None and not unread else {}
 
@@ -482,14 +375,17 @@ class AccountReader:
 
     def _finish(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
         if self.moves:
-            read = [name for name, one in self.dues.items() if self.states[name][0] == "ok" and not one.owed.kept()]
+            read = [
+                name for name, one in self.objects.dues.items() if self.objects.went_well(name) and not one.owed.kept()
+            ]
             forget_gaps(con, self.key, read)
         moment = datetime.fromtimestamp(self.now, UTC)
         self._record_account(con)
         record_object_state(
-            con, [(*self.key, name, *self.states[name], moment) for name in names if name in self.states]
+            con,
+            [(*self.key, name, *self.objects.states[name], moment) for name in names if name in self.objects.states],
         )
-        for name, (state, message) in self.states.items():
+        for name, (state, message) in self.objects.states.items():
             row = self.report.objects.setdefault(name, ObjectReport(name))
             if state in ("not_permitted", "failed"):
                 # Of several accounts, what failed weighs more than what is not permitted.
