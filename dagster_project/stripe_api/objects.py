@@ -97,11 +97,11 @@ class Objects:
         return "no `created` filter here; read as one list" if one.cursor.get("plain") else ""
 
     async def _nested(self, row: StripeObject, child: StripeObject, parent: str, url: str) -> None:
-        """A list that a row of `row` embeds or leads to: until it is landed, that row is owed."""
+        """A list that a row of `row` embeds or leads to."""
         found = await reading.nested(self.client, child, url)
-        owed = self.sink(row).owed
+        of = self.sink(row)
         more = {"asked": parent} if row.leads_to else {}
-        self.sink(child).complete_list(parent, found, when_landed=lambda: owed.ids.pop(parent, None), **more)
+        self.sink(child).complete_list(parent, found, when_landed=lambda: of.list_landed(parent), **more)
 
     def sink(self, row: StripeObject) -> Sink:
         if row.name not in self.sinks:

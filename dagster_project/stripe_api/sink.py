@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -61,7 +62,7 @@ class Sink:
     on_landed: Callable[[], None] = lambda: None  # told of every file
     batches: list[Batch] = field(default_factory=list)
     unchanged: set[str] = field(default_factory=set)
-    nested_of: set[str] = field(default_factory=set)  # rows whose lists this run reads
+    nested_of: Counter[str] = field(default_factory=Counter)  # rows whose lists this run reads: how many are not landed
     _buffers: dict[str, _Buffer] = field(default_factory=dict)
     _rows: int = 0
     _nesting: set[asyncio.Task[None]] = field(default_factory=set)
@@ -99,11 +100,17 @@ class Sink:
                 self._read_list(head, CATALOGUE[name], f"{CATALOGUE[name].path}?{parameter}={head.id}")
 
     def _read_list(self, head: Any, child: StripeObject, url: str) -> None:
-        """Until the list is landed, its parent is owed."""
+        """Until all lists of a row are landed, it is owed."""
         if self.nest:
             self.owed.ids[head.id] = getattr(head, self.row.created_field, None)
-            self.nested_of.add(head.id)
+            self.nested_of[head.id] += 1
             self._nesting.add(asyncio.get_running_loop().create_task(self.nest(child, head.id, url)))
+
+    def list_landed(self, id: str) -> None:
+        """One of the lists of a row is landed; with the last of them the row is no longer owed."""
+        self.nested_of[id] -= 1
+        if not self.nested_of[id]:
+            self.owed.ids.pop(id, None)
 
     @cached_property
     def _embedded(self) -> list[tuple[StripeObject, str]]:

@@ -147,6 +147,31 @@ def test_a_half_read_list_is_never_in_the_warehouse(
     assert rows(warehouse, "select count(*) from stripe.invoice_line_items") == [(250,)]
 
 
+def test_a_row_is_owed_until_the_last_of_its_long_lists_is_landed(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    cards = [{"id": f"card_{n}", "object": "card", "customer": "cus_1"} for n in range(12)]
+    numbers = [{"id": f"txi_{n}", "object": "tax_id", "customer": "cus_1"} for n in range(12)]
+
+    def first(rows: list[dict[str, Any]], path: str) -> dict[str, Any]:
+        return {"object": "list", "data": rows[:10], "has_more": True, "url": path}
+
+    lists = {"/v1/customers/cus_1/sources": cards, "/v1/customers/cus_1/tax_ids": numbers}
+    stripe.lists.update(lists)
+    sources, tax_ids = (first(rows, path) for path, rows in lists.items())
+    stripe.put(
+        "/v1/customers",
+        {"id": "cus_1", "object": "customer", "created": NOW - 5, "sources": sources, "tax_ids": tax_ids},
+    )
+    stripe.hook = lambda request: refusal(500, "broken") if request.path.endswith("/tax_ids") else None
+    assert sync(settings, warehouse).objects["customers"].state == "failed"
+    stripe.hook = lambda request: None
+    stripe.now += 3600
+    sync(settings, warehouse)
+    assert rows(warehouse, "select count(*) from stripe.customer_sources") == [(12,)]
+    assert rows(warehouse, "select count(*) from stripe.customer_tax_ids") == [(12,)]
+
+
 # ---- changes -------------------------------------------------------------------------------------------------
 def test_events_lead_to_what_changed_whatever_their_own_payload_says(
     stripe: FakeStripe, settings: Settings, warehouse: Warehouse
