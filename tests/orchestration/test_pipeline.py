@@ -200,8 +200,25 @@ def test_an_audit_passes_and_names_the_row_that_was_tampered_with(business: Busi
         row = con.execute("DELETE FROM stripe.charges WHERE id = (SELECT min(id) FROM stripe.charges) RETURNING id")
         [(charge,)] = row.fetchall()
     outcome = run_pipeline(business.settings, "audit")
-    assert any("stripe.charges" in problem for problem in outcome.problems), outcome.problems
-    assert charge
+    assert any("stripe.charges" in problem and charge in problem for problem in outcome.problems), outcome.problems
+    # What the night does: the row is read again, and the check of that run still tells of it.
+    repairing = {"ops": {"compare_with_stripe": {"config": {"full": True, "repair": True}}}}
+    night = run_job(business.settings, "audit", run_config=repairing)
+    [warned] = [check for check in night.get_asset_check_evaluations() if not check.passed]
+    assert (warned.asset_key.path[-1], warned.severity) == ("charges", dg.AssetCheckSeverity.WARN)
+    assert (warned.metadata["differences"].value, warned.metadata["repaired"].value) == (1, 1)
+    assert charge in str(warned.metadata["rows"].value)
+    again = run_job(business.settings, "audit", run_config=full)
+    assert all(check.passed for check in again.get_asset_check_evaluations())
+    assert run_pipeline(business.settings, "refresh", mode="incremental").problems == []
+    with duckdb.connect(str(business.settings.data_dir / "warehouse.duckdb"), read_only=True) as con:
+        states = con.execute(
+            "SELECT object, state, count(*) FROM marts.mon_completeness "
+            "WHERE object IN ('charges', 'invoice_line_items', 'discounts', 'quotes') GROUP BY ALL"
+        ).fetchall()
+    assert {(name, state) for name, state, _ in states} == {
+        (name, "proven") for name in ("charges", "invoice_line_items", "discounts", "quotes")
+    }
 
 
 def test_deliver_sends_without_reading_stripe(business: Business) -> None:
