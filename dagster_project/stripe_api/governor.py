@@ -131,9 +131,8 @@ class Governor:
 
     def in_mode(self, livemode: bool) -> None:
         """From now on the limits of this mode, once it is known."""
-        if livemode != self.livemode:
-            self.livemode = livemode
-            self._rate = _Rate(self.limit * (1 - self.leave))
+        self.livemode = livemode
+        self._rate.limit = self.limit * (1 - self.leave)
 
     @property
     def limit(self) -> float:
@@ -219,7 +218,6 @@ class Governor:
                 lane.waiting.popleft()
             if not lane.waiting:
                 del self._queue[name]
-        self._rate.limit = self.limit * (1 - self.leave)  # the mode is known after the first answers only
         if not self._queue or not self._room.free(now) or (self.paced and self._rate.ready > now):
             return None
         able = [

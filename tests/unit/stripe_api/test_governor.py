@@ -132,7 +132,7 @@ def test_a_mode_that_is_known_later_holds_from_then_on(run: Run) -> None:
 
     async def identified() -> None:
         await stripe.request("/balance")
-        governor.livemode = False
+        governor.in_mode(livemode=False)
         await stripe.work_on(*MANY, seconds=30)
 
     run(identified)
