@@ -30,7 +30,7 @@ from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api.catalog import API_VERSION, StripeObject
 from dagster_project.stripe_api.clock import StripeClock
 from dagster_project.stripe_api.governor import Governor, endpoint_of
-from dagster_project.stripe_api.pages import Nested, Page, Unusable, head, read_object, read_page, where
+from dagster_project.stripe_api.pages import Page, Unusable, head, read_object, read_page, where
 from dagster_project.stripe_api.permissions import how_to_permit
 from dagster_project.stripe_api.transport import proxy_for, trust
 
@@ -296,4 +296,4 @@ def _pause(tries: int) -> float:
     return float(min(8.0, 0.25 * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
-__all__ = ["Answer", "Nested", "Page", "StripeClient", "connect", "where"]
+__all__ = ["Answer", "Page", "StripeClient", "connect"]
