@@ -104,7 +104,9 @@ def update(con: duckdb.DuckDBPyConnection) -> None:
         files = sum(loaded.get(name, 0) for name in _brought_by(row))
         if seen.get(row.name) != files:
             if row.name in filled:
+                con.execute("begin")
                 _count(con, row)
+                con.execute("commit")
             fresh.append([row.name, files])
     con.execute("begin")
     if fresh:
@@ -145,11 +147,13 @@ def not_empty(con: duckdb.DuckDBPyConnection) -> set[str]:
 def recount(con: duckdb.DuckDBPyConnection, row: StripeObject, account_id: str, livemode: bool) -> None:
     """Count all days of one object of one account again, also where nothing was loaded: somebody may have changed rows
     in other ways."""
+    con.execute("begin")  # days that were lost here would not be counted before something is loaded
     con.execute(
         "delete from sync.days where object = ? and account_id = ? and livemode = ?", [row.name, account_id, livemode]
     )
     _count(con, row)
     _show_empty(con)
+    con.execute("commit")
 
 
 def _brought_by(row: StripeObject) -> set[str]:
@@ -171,7 +175,6 @@ def _count(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
         f"r._observed_at, r._deleted_at is null as living from {one.relation} where {one.where}"
         for one in sources(row)
     )
-    con.execute("begin")
     con.execute(f"create or replace temp table place as {every}")
     con.execute(
         f"""
@@ -185,11 +188,14 @@ def _count(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     con.execute(
         f"""
         create or replace temp table moved as
+        with last as (
+            select account_id, livemode, max(newest) as newest from sync.days where object = '{row.name}' group by all
+        )
         select s.* from temp.stamped as s left join sync.days as d
             on d.object = '{row.name}' and d.account_id = s.account_id and d.livemode = s.livemode and d.via = s.via
             and coalesce(d.day, {_NO_DAY}) = s.day
-        where d.stamp is distinct from s.stamp
-            or s.newest >= (select max(newest) from sync.days where object = '{row.name}')
+        left join last as l on l.account_id = s.account_id and l.livemode = s.livemode
+        where d.stamp is distinct from s.stamp or s.newest >= l.newest
         """
     )
     con.execute(
@@ -230,7 +236,6 @@ def _count(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     )
     for name in ("place", "stamped", "moved", "again", "fresh"):
         con.execute(f"drop table temp.{name}")
-    con.execute("commit")
 
 
 def known(

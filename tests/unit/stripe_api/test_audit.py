@@ -15,6 +15,7 @@ from dagster_project.settings import Settings
 from dagster_project.stripe_api.audit import AuditReport, audit
 from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.sync import sync
+from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.schema import ensure
 
@@ -254,3 +255,34 @@ def test_a_gap_in_the_feed_is_shown_until_the_object_was_read_again(
     assert states(warehouse)["invoices"] == states(warehouse)["invoice_line_items"] == ["open"]
     assert audit(settings, warehouse, full=True).differences == []
     assert states(warehouse)["invoices"] == ["proven"]
+
+
+def test_days_that_could_not_be_counted_again_are_not_lost(
+    settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(warehouse, "delete from stripe.charges where id = 'ch_0'")
+    monkeypatch.setattr(days, "_count", lambda con, row: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        audit(settings, warehouse, full=True, objects=["charges"])
+    assert [day[0] for day in proven_days(warehouse, "charges")] == [2, 2, 2]
+
+
+def test_a_change_within_the_second_of_the_last_counting_is_counted_whatever_other_accounts_hold(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    audit(settings, warehouse, full=True)
+    with warehouse.connect() as con:
+        con.execute(
+            "insert into stripe.charges by name select * replace "
+            "('acct_other' as account_id, _observed_at + interval 1 hour as _observed_at) from stripe.charges"
+        )
+        days.recount(con, CATALOGUE["charges"], "acct_other", False)
+    stripe.put("/v1/charges", charge(2, amount=700))
+    stripe.announce("charge.updated", charge(2, amount=700), number=1)
+    sync(settings, warehouse)
+    with warehouse.connect(read_only=True) as con:
+        sums = con.execute(
+            "select d.checksum = p.checksum_stripe from sync.days as d join sync.proofs as p "
+            "using (account_id, object, day) where object = 'charges' order by day"
+        ).fetchall()
+    assert sums == [(True,), (False,), (True,)]
