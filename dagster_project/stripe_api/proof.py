@@ -54,7 +54,7 @@ class _Cell:
 
 
 def everything(names: Iterable[str], since: int, until: int) -> list[Unit]:
-    """All objects whole; of events, what Stripe still has."""
+    """All objects whole; of events, the days that Stripe still has whole."""
     return [
         Unit(row, [(_oldest(row, since, until), until)] if row.strategy == "window" else None) for row in _listed(names)
     ]
@@ -119,7 +119,7 @@ def _cells(con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, since: i
         return [_Cell(row.name, 0, 0, until, sum(one[1] for one in found), min((one[2] for one in found), default=0))]
     oldest = _oldest(row, since, until)
     held = [(_second(day), rows, age) for day, rows, age in found if day is not None]
-    held = [one for one in held if oldest - _DAY < one[0] <= until and (row.name != "events" or one[0] >= oldest)]
+    held = [one for one in held if oldest - _DAY < one[0] <= until]
     cells, low = [], oldest
     for place, (start, rows, age) in enumerate(held):
         high = until if place == len(held) - 1 else start + _DAY - 1
@@ -129,8 +129,12 @@ def _cells(con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, since: i
 
 
 def _oldest(row: StripeObject, since: int, until: int) -> int:
-    """The first second that can be listed; a day of events that Stripe has begun to forget cannot be proven."""
-    return max(since, until - EVENT_RETENTION_DAYS * _DAY + 3600) if row.name == "events" else since
+    """The first second to list; of events, that of the first day of which Stripe has forgotten nothing, because part of
+    a day would undo the proof of the whole."""
+    if row.name != "events":
+        return since
+    kept = until - EVENT_RETENTION_DAYS * _DAY + 3600
+    return max(since, -(-kept // _DAY) * _DAY)
 
 
 def _second(day: date) -> int:
@@ -176,9 +180,7 @@ def entries(compared: Iterable[Compared], differing: Mapping[str, set[int]], ask
     return made
 
 
-def write(
-    con: duckdb.DuckDBPyConnection, key: Key, entries: Sequence[Entry], method: str = "audit"
-) -> None:  # fmt: skip
+def write(con: duckdb.DuckDBPyConnection, key: Key, entries: Sequence[Entry]) -> None:
     """Enter what readings showed, in one transaction. Days on which the warehouse holds something else than it has
     counted are counted again."""
     names = "object, via, day, rows_stripe, checksum_stripe, rows_warehouse, checksum_warehouse, agreed, requests"
@@ -207,8 +209,8 @@ def write(
     )
     con.execute(
         f"insert into sync.proofs by name select ? as account_id, ? as livemode, {names}, proven_at, "
-        "? as method from temp.proven",
-        [*key, method],
+        "'audit' as method from temp.proven",
+        [*key],
     )
     con.execute("update sync.version set version = version + 1")  # the models show it
     stale = con.execute(

@@ -257,6 +257,22 @@ def test_a_gap_in_the_feed_is_shown_until_the_object_was_read_again(
     assert states(warehouse)["invoices"] == ["proven"]
 
 
+def test_a_day_of_events_that_stripe_begins_to_forget_stays_proven(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    for number, second in enumerate((TODAY - 29 * DAY + 60, TODAY - 28 * DAY - 60, TODAY - 28 * DAY + 60)):
+        stripe.announce("charge.succeeded", charge(1), number=number, created=second)
+    sync(settings, warehouse, objects=["events"])
+    audit(settings, warehouse, full=True)
+    assert proven_days(warehouse, "events") == [(2, 2, True), (1, 1, True)]
+    stripe.now += DAY
+    sync(settings, warehouse)
+    stripe.lists["/v1/events"] = stripe.lists["/v1/events"][1:]
+    for full in (True, False):
+        assert audit(settings, warehouse, full=full).differences == []
+        assert proven_days(warehouse, "events") == [(2, 2, True), (1, 1, True)]
+
+
 def test_days_that_could_not_be_counted_again_are_not_lost(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
