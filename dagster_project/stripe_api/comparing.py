@@ -55,7 +55,7 @@ class Compared:
             self.known.seen[at] = 1
             content = self.known.prints[at]
             # The warehouse writes what arrived inside a parent anew, without escapes.
-            if content in (fingerprint(self.row, line), fingerprint(self.row, _anew(line))):
+            if content == fingerprint(self.row, line) or content == fingerprint(self.row, _anew(line)):
                 self.count(day, content)
                 return
         self.unsure[id] = Shown(line, day, parent)
@@ -115,12 +115,13 @@ class Collector:
 
     def keep_only(self, ranges: list[Range]) -> None:
         """Forget rows that a list without `created` filter showed beside what was asked for."""
+
+        def asked(shown: Shown) -> bool:
+            return any(low // _DAY <= shown.day <= high // _DAY for low, high in ranges)
+
         for one in self.compared.values():
-            one.unsure = {
-                id: shown
-                for id, shown in one.unsure.items()
-                if any(low // _DAY <= shown.day <= high // _DAY for low, high in ranges)
-            }
+            one.unsure = {id: shown for id, shown in one.unsure.items() if asked(shown)}
+        self.continued = [one for one in self.continued if asked(one[1])]
 
     def add(self, row: StripeObject, id: str, line: bytes, day: int, parent: str = "") -> None:
         """Compare one object and what is inside it. `parent` is the listed object that it came with, if not itself."""

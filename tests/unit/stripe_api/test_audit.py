@@ -273,6 +273,25 @@ def test_a_day_of_events_that_stripe_begins_to_forget_stays_proven(
         assert proven_days(warehouse, "events") == [(2, 2, True), (1, 1, True)]
 
 
+def test_lists_inside_of_what_was_not_asked_for_are_left_alone(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    """Where a list has no `created` filter, all of it is shown."""
+    other = {**invoice(), "id": "in_2", "created": TODAY - 9 * DAY}
+    other["lines"] = {"object": "list", "data": [], "has_more": True, "url": "/v1/invoices/in_2/lines"}
+    stripe.put("/v1/invoices/in_2/lines", {"id": "il_9", "object": "line_item", "amount": 5, "invoice": "in_2"})
+    stripe.put("/v1/invoices", other)
+    stripe.hook = lambda request: (
+        refusal(400, "unknown: created") if request.path == "/v1/invoices" and "created[lte]" in request.query else None
+    )
+    sync(settings, warehouse, objects=["invoices"])
+    do(warehouse, "update stripe.invoices set currency = 'xxx' where id = 'in_1'")
+    report = audit(settings, warehouse, full=True, mend=True)
+    assert found(report) == {("invoices", "in_1"): "has columns that do not say what Stripe sent: currency"}
+    assert report.remaining == []
+    assert proven_days(warehouse, "invoice_line_items") == [(1, 1, True), (3, 3, True)]
+
+
 def test_days_that_could_not_be_counted_again_are_not_lost(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
