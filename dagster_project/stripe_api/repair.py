@@ -13,6 +13,7 @@ from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 from dagster_project.stripe_api.client import Page, StripeClient
 from dagster_project.stripe_api.differing import Finding
 from dagster_project.stripe_api.landing import Landing
+from dagster_project.stripe_api.pages import compact
 from dagster_project.stripe_api.rereading import Ask
 from dagster_project.stripe_api.sink import Sink
 from dagster_project.stripe_api.standing import parents_to_ask
@@ -42,33 +43,31 @@ async def repair(client: StripeClient, landing: Landing, key: Key, found: Sequen
             by_list.setdefault(one.via, []).append(one)
     for via, findings in by_list.items():
         row = CATALOGUE[via]
-        wanted = {one.parent for one in findings}
-        if row.strategy == "per_parent":
+        gone = {one.id for one in findings if one.kind == "gone" and one.row.name == via}
+        wanted = {one.parent for one in findings} - gone
+        if row.strategy == "singleton":
+            await _only(client, sink(row), row.path or "")
+        elif row.strategy == "per_parent":
             parents = await ask(partial(parents_to_ask, row=row, key=key, now=None))
             await reading.of_parents(client, sink(row), [one for one in parents if one[1] in wanted])
         else:
-            await reading.each(_one(client, sink(row), id) for id in wanted)
+            if via == "accounts" and key[0] in wanted:
+                await _only(client, sink(row), "/v1/account")
+                wanted.remove(key[0])
+            await reading.by_id(client, sink(row), wanted)
         await sink(row).settle()
-    for one in found:
-        if one.kind == "gone" and (one.row.name == one.via):
-            _absent(client, sink(one.row), one.id)
+        for id in gone:
+            _absent(client, sink(row), id)
     for made in sinks.values():
         made.flush()
     await ask(lambda con: _load(con, sinks, key, found), write=True)
 
 
-async def _one(client: StripeClient, sink: Sink, id: str) -> None:
-    row = sink.row
-    path = f"{row.path}/{id}"
-    if row.strategy == "singleton":
-        path = row.path or ""
-    elif row.name == "accounts" and id == sink.account_id:
-        path = "/v1/account"
-    line, answer = await client.one(row, path)
-    if line is None or answer is None or msgspec.json.decode(line).get("deleted"):
-        return
-    request = {"path": path, "request_id": answer.request_id, "rows": 1}
-    sink.take(Page([line], [client.head(row, line)], False, answer.asked_at, request), "read")
+async def _only(client: StripeClient, sink: Sink, path: str) -> None:
+    """What a key has one of: its account and the balance, which has no id."""
+    answer = await client.get(path)
+    line, request = compact(answer.body), {"path": path, "request_id": answer.request_id, "rows": 1}
+    sink.take(Page([line], [client.head(sink.row, line)], False, answer.asked_at, request), "read")
 
 
 def _absent(client: StripeClient, sink: Sink, id: str) -> None:

@@ -15,6 +15,7 @@ from dagster_project.stripe_api.client import StripeClient
 from dagster_project.stripe_api.comparing import Collector, Compared, listed_with
 from dagster_project.stripe_api.fingerprints import NO_DAY, Known
 from dagster_project.stripe_api.owed import FOREVER
+from dagster_project.stripe_api.pages import compact
 from dagster_project.stripe_api.proof import Unit
 from dagster_project.stripe_api.standing import parents_to_ask
 from dagster_project.warehouse import days
@@ -46,7 +47,7 @@ async def reread(client: StripeClient, unit: Unit, collector: Collector, key: Ke
     """Give the collector what Stripe shows of a unit. Raises what the client raises."""
     row = unit.row
     if row.strategy == "singleton":
-        collector.add(row, row.name, _compact((await client.get(row.path or "")).body), NO_DAY)
+        collector.add(row, row.name, compact((await client.get(row.path or "")).body), NO_DAY)
     elif row.strategy == "per_parent":
         await _by_parent(client, collector, await ask(lambda con: parents_to_ask(con, row, key, FOREVER)))
     elif row.strategy == "chain":
@@ -90,7 +91,7 @@ async def _by_parent(
 
 async def _accounts(client: StripeClient, collector: Collector, unit: Unit) -> None:
     """The account itself; connected ones only where the key may list them."""
-    line = _compact((await client.get("/v1/account")).body)
+    line = compact((await client.get("/v1/account")).body)
     fields = msgspec.json.decode(line)
     made = fields.get("created")
     collector.add(collector.row, str(fields["id"]), line, NO_DAY if made is None else int(made) // 86_400)
@@ -99,7 +100,3 @@ async def _accounts(client: StripeClient, collector: Collector, unit: Unit) -> N
     except (StripeAnswerError, StripePermissionError):
         collector.compared["accounts"].accept_unseen()
         collector.compared["external_accounts"].accept_unseen()
-
-
-def _compact(body: bytes) -> bytes:
-    return msgspec.json.format(body, indent=-1)

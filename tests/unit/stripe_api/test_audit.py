@@ -257,6 +257,16 @@ def test_a_gap_in_the_feed_is_shown_until_the_object_was_read_again(
     assert states(warehouse)["invoices"] == ["proven"]
 
 
+def test_a_balance_that_moved_without_an_event_is_repaired(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.balance["available"] = [{"amount": 700, "currency": "usd"}]
+    report = audit(settings, warehouse, full=True, mend=True)
+    assert found(report) == {("balance", "balance"): "differs in available"}
+    assert report.remaining == []
+    assert proven_days(warehouse, "balance") == [(1, 1, True)]
+
+
 def test_a_day_of_events_that_stripe_begins_to_forget_stays_proven(
     stripe: FakeStripe, settings: Settings, warehouse: Warehouse
 ) -> None:
