@@ -306,6 +306,8 @@ class _AccountAudit:
             units.append(proof.Unit(row, ranges))
         before = self.report.compared
         left = await self._compare(units, names)
+        if left:
+            left = await self._still(left)
         self.report.compared = before
         self._report(left, {(one.row.name, one.id) for one in found})
 

@@ -283,6 +283,22 @@ def test_a_day_of_events_that_stripe_begins_to_forget_stays_proven(
         assert proven_days(warehouse, "events") == [(2, 2, True), (1, 1, True)]
 
 
+def test_what_an_event_announces_while_it_repairs_is_no_difference(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.put("/v1/charges", charge(2, amount=700))
+
+    def hook(request: web.Request) -> None:
+        if request.path == "/v1/charges/ch_2":
+            stripe.put("/v1/charges", charge(3, amount=800))
+            stripe.announce("charge.updated", charge(3, amount=800), number=1)
+
+    stripe.hook = hook
+    report = audit(settings, warehouse, full=True, mend=True)
+    assert found(report) == {("charges", "ch_2"): "differs in amount"}
+    assert report.remaining == []
+
+
 def test_lists_inside_of_what_was_not_asked_for_are_left_alone(
     stripe: FakeStripe, settings: Settings, warehouse: Warehouse
 ) -> None:
