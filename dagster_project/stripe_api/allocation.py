@@ -97,16 +97,18 @@ class Allocation:
 
 
 def record(
-    con: duckdb.DuckDBPyConnection, key: tuple[str, bool], now: datetime, governor: Governor, through: str | None = None
-) -> None:
+    con: duckdb.DuckDBPyConnection, key: tuple[str, bool], now: datetime, governor: Governor,
+    through: str | None = None, *, poll: bool = True,
+) -> None:  # fmt: skip
     """Add what `governor` counted since it was last recorded, at `now` by Stripe's clock; `through` names the account
-    whose key read a connected one. Runs are told apart for a week, days for two months."""
+    whose key read a connected one. Polls are told apart for a week, days for two months."""
     counted = Counter({(endpoint, "requests"): number for endpoint, number in governor.requests.items()})
     for (endpoint, _), number in governor.refusals.items():
         counted[endpoint, "refused"] += number
     new = counted - governor.recorded
+    read_at = now if poll else None
     rows = [
-        (*key, through, now.date(), now, endpoint, new[endpoint, "requests"], new[endpoint, "refused"])
+        (*key, through, now.date(), read_at, endpoint, new[endpoint, "requests"], new[endpoint, "refused"])
         for endpoint in sorted({endpoint for endpoint, _ in new})
     ]
     if not rows:

@@ -19,6 +19,7 @@ import duckdb
 from dagster_project.errors import StripeAnswerError, StripeError, StripePermissionError, UsageError
 from dagster_project.settings import Account, Settings
 from dagster_project.stripe_api import feed, proof, reading
+from dagster_project.stripe_api.allocation import record
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, get
 from dagster_project.stripe_api.client import connect
 from dagster_project.stripe_api.comparing import Collector
@@ -125,8 +126,8 @@ class _AccountAudit:
             identity = await identify(client, self.account, self.connected)
             governor.in_mode(identity.livemode)
             self.key = (identity.account_id, identity.livemode)
-            units = await self.ask(lambda con: self._units(con, names, budget))
             try:
+                units = await self.ask(lambda con: self._units(con, names, budget))
                 found = await self._compare(units, set(names))
                 if found:
                     found = await self._still(found)
@@ -135,6 +136,8 @@ class _AccountAudit:
                     await self._mend(found, set(names))
             except BaseExceptionGroup as group:
                 raise reading.first_of(group) from group
+            finally:
+                await self.ask(self._record_requests, write=True)
         self.report.requests += sum(governor.requests.values())
         share = await self.ask(lambda con: proof.share(con, self.key))
         self.report.days += share.days
@@ -154,6 +157,10 @@ class _AccountAudit:
 
         async with self.desk:
             return await asyncio.to_thread(answer)
+
+    def _record_requests(self, con: duckdb.DuckDBPyConnection) -> None:
+        through = self.account.name if self.connected else None
+        record(con, self.key, self.client.clock, self.client.governor, through, poll=False)
 
     # ---- what to read ----------------------------------------------------------------------------------------
     def _units(self, con: duckdb.DuckDBPyConnection, names: Sequence[str], budget: int | None) -> list[proof.Unit]:

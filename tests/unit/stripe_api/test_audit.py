@@ -12,6 +12,7 @@ from aiohttp import web
 from fake_stripe import NOW, FakeStripe, refusal, reply
 
 from dagster_project.settings import Settings
+from dagster_project.stripe_api.allocation import standings
 from dagster_project.stripe_api.audit import AuditReport, audit
 from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.sync import sync
@@ -347,3 +348,15 @@ def test_a_change_within_the_second_of_the_last_counting_is_counted_whatever_oth
             "using (account_id, object, day) where object = 'charges' order by day"
         ).fetchall()
     assert sums == [(True,), (False,), (True,)]
+
+
+def test_requests_of_an_audit_count_against_the_read_allocation_and_are_no_poll(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    with warehouse.connect(read_only=True) as con:
+        [before] = standings(con)
+    report = audit(settings, warehouse, full=True)
+    with warehouse.connect(read_only=True) as con:
+        [after] = standings(con)
+    assert after.used == sum(stripe.requests.values()) == before.used + report.requests
+    assert (after.polls, after.last_poll) == (before.polls, before.last_poll)
