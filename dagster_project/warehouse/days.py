@@ -95,8 +95,11 @@ def fingerprint(row: StripeObject, payload: str = "_payload") -> str:
 
 
 def update(con: duckdb.DuckDBPyConnection) -> None:
-    """Count the days again of which rows were loaded since the last time; costs what changed, and a look at the times
-    of the rows of objects that changed at all."""
+    """Count the days again of which rows were loaded since the last time.
+
+    Costs all rows of those days and of the last ones that were counted, and a look at the times of every row of the
+    objects of which anything was loaded.
+    """
     loaded = dict(con.execute("select object, count(*) from sync.loads group by object").fetchall())
     seen = dict(con.execute("select object, files from sync.counted").fetchall())
     fresh, filled = [], not_empty(con)

@@ -360,3 +360,26 @@ def test_requests_of_an_audit_count_against_the_read_allocation_and_are_no_poll(
         [after] = standings(con)
     assert after.used == sum(stripe.requests.values()) == before.used + report.requests
     assert (after.polls, after.last_poll) == (before.polls, before.last_poll)
+
+
+def test_rows_that_are_listed_per_parent_are_compared_and_repaired(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    path = "/v1/customers/cus_1/balance_transactions"
+    made = {"object": "customer_balance_transaction", "created": NOW - DAY, "customer": "cus_1", "amount": -500}
+    stripe.put("/v1/customers", {**stripe.lists["/v1/customers"][0], "balance": -500})
+    stripe.put(path, {"id": "cbtxn_1", **made}, {"id": "cbtxn_2", **made})
+    sync(settings, warehouse, objects=["customers", "customer_balance_transactions"])
+    with warehouse.connect() as con:
+        con.execute(
+            "insert into stripe.customer_balance_transactions by name select * replace ('cbtxn_no' as id) "
+            "from stripe.customer_balance_transactions where id = 'cbtxn_1'"
+        )
+        con.execute("update stripe.customer_balance_transactions set amount = 1 where id = 'cbtxn_2'")
+    report = audit(settings, warehouse, full=True, mend=True)
+    assert found(report) == {
+        ("customer_balance_transactions", "cbtxn_2"): "has columns that do not say what Stripe sent: amount",
+        ("customer_balance_transactions", "cbtxn_no"): "is no longer in its parent's list at Stripe",
+    }
+    assert report.remaining == []
+    assert proven_days(warehouse, "customer_balance_transactions") == [(2, 2, True)]
