@@ -76,12 +76,17 @@ def _absent(client: StripeClient, sink: Sink, id: str) -> None:
 
 
 def _load(con: duckdb.DuckDBPyConnection, sinks: dict[str, Sink], key: Key, found: Sequence[Finding]) -> None:
-    """Wrong rows make room first: one with the right payload in wrong columns would count as known, and a tombstone of
-    the same second as newer."""
+    """Wrong rows make room first: one with the right payload in wrong columns would count as known. Others become old,
+    because what was observed later, or a tombstone of the same second, would count as newer; they stay, because what
+    replaces them moves them into the history."""
     for one in found:
-        if one.kind in ("misfit", "changed", "deleted"):
+        row = f"stripe.{one.row.name}"
+        if one.kind == "misfit":
+            con.execute(f"delete from {row} where account_id = ? and livemode = ? and id = ?", [*key, one.id])
+        elif one.kind in ("changed", "deleted"):
             con.execute(
-                f"delete from stripe.{one.row.name} where account_id = ? and livemode = ? and id = ?", [*key, one.id]
+                f"update {row} set _observed_at = to_timestamp(0) where account_id = ? and livemode = ? and id = ?",
+                [*key, one.id],
             )
     for name in ["events", *(name for name in CATALOGUE if name != "events")]:
         if name in sinks and sinks[name].batches:

@@ -105,7 +105,8 @@ def test_whatever_happened_to_rows_is_found_named_repaired_and_proven(settings: 
     with warehouse.connect() as con:
         for damage in (
             "delete from stripe.charges where id = 'ch_0'",
-            "update stripe.charges set _payload = json_merge_patch(_payload, '{\"amount\": 1}') where id = 'ch_1'",
+            "update stripe.charges set _payload = json_merge_patch(_payload, '{\"amount\": 1}'), "
+            "_observed_at = _observed_at + interval 1 year where id = 'ch_1'",
             "update stripe.charges set amount = 1 where id = 'ch_2'",
             "update stripe.charges set _deleted_at = _observed_at where id = 'ch_3'",
             "insert into stripe.charges by name select * replace ('ch_no' as id) from stripe.charges where id = 'ch_4'",
@@ -213,6 +214,7 @@ def test_a_later_change_opens_its_day_again(stripe: FakeStripe, settings: Settin
     stripe.now += 60
     sync(settings, warehouse)
     assert [day[2] for day in proven_days(warehouse, "charges")] == [True, False, True]
+    assert sorted(states(warehouse)["charges"]) == ["open", "proven"]
     assert audit(settings, warehouse, full=True).differences == []
     assert [day[2] for day in proven_days(warehouse, "charges")] == [True, True, True]
 
@@ -251,6 +253,8 @@ def test_a_gap_in_the_feed_is_shown_until_the_object_was_read_again(
     do(warehouse, "update sync.object_state set state = 'failed' where state = 'not_permitted'")
     assert states(warehouse)["charges"] == ["open"]
     assert states(warehouse)["invoices"] == states(warehouse)["invoice_line_items"] == ["gapped"]
+    do(warehouse, f"update sync.gaps set first_day = (to_timestamp({TODAY}) at time zone 'UTC')::date")
+    assert states(warehouse)["invoices"] == states(warehouse)["invoice_line_items"] == ["open"], "before the gap"
     stripe.hook = lambda request: None
     sync(settings, warehouse)
     assert states(warehouse)["invoices"] == states(warehouse)["invoice_line_items"] == ["open"]
@@ -383,3 +387,47 @@ def test_rows_that_are_listed_per_parent_are_compared_and_repaired(
     }
     assert report.remaining == []
     assert proven_days(warehouse, "customer_balance_transactions") == [(2, 2, True)]
+
+
+def test_a_discount_counts_where_it_belongs_and_not_wherever_it_is_shown(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    of = {"object": "discount", "customer": "cus_1", "start": NOW, "invoice": None, "subscription": None}
+    customers, own = {"id": "di_1", **of}, {"id": "di_2", **of, "invoice": "in_1"}
+    stripe.put("/v1/customers", {**stripe.lists["/v1/customers"][0], "discount": customers})
+    stripe.put("/v1/invoices", {**invoice(), "customer": "cus_1", "discounts": [customers, own]})
+    sync(settings, warehouse, objects=["customers", "invoices"])
+    assert audit(settings, warehouse, full=True).differences == []
+    assert proven_days(warehouse, "discounts") == [(1, 1, True), (1, 1, True)]
+    do(warehouse, "update stripe.discounts set start = start + interval 1 day where id = 'di_2'")
+    do(warehouse, "delete from stripe.discounts where id = 'di_1'")
+    report = audit(settings, warehouse, full=True, mend=True)
+    assert found(report) == {
+        ("discounts", "di_1"): "is missing in the warehouse",
+        ("discounts", "di_2"): "has columns that do not say what Stripe sent: start",
+    }
+    assert report.remaining == []
+    assert proven_days(warehouse, "discounts") == [(1, 1, True), (1, 1, True)]
+
+
+def test_a_row_that_two_lists_show_counts_once(stripe: FakeStripe, settings: Settings, warehouse: Warehouse) -> None:
+    stripe.put("/v1/prices", {"id": "price_1", "object": "price", "created": NOW - DAY, "currency": "usd"})
+    before = stripe.requests["/v1/prices"]
+    sync(settings, warehouse, objects=["prices"])
+    assert audit(settings, warehouse, full=True, objects=["prices"]).differences == []
+    assert stripe.requests["/v1/prices"] - before == 4, "active ones and others, twice"
+    assert proven_days(warehouse, "prices") == [(1, 1, True)]
+
+
+def test_what_a_repair_replaces_stays_in_the_history(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse
+) -> None:
+    stripe.now += 60
+    stripe.put("/v1/customers", {**stripe.lists["/v1/customers"][0], "email": "new@b.c"})
+    report = audit(settings, warehouse, full=True, objects=["customers"], mend=True)
+    assert (found(report), report.remaining) == ({("customers", "cus_1"): "differs in email"}, [])
+    with warehouse.connect(read_only=True) as con:
+        kept = con.execute(
+            "select _payload ->> 'email', valid_to is null from stripe.customers_history order by valid_from"
+        ).fetchall()
+    assert kept == [("a@b.c", False), ("new@b.c", True)]
