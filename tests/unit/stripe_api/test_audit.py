@@ -19,6 +19,7 @@ from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse
 from dagster_project.warehouse.schema import ensure
+from dagster_project.warehouse.state import load_version
 
 DAY = 86_400
 TODAY = NOW // DAY * DAY
@@ -67,6 +68,11 @@ def found(report: AuditReport) -> dict[tuple[str, str], str]:
     return {(one.object, one.id): one.what for one in report.differences}
 
 
+def version(warehouse: Warehouse) -> int:
+    with warehouse.connect(read_only=True) as con:
+        return load_version(con)
+
+
 def proven_days(warehouse: Warehouse, name: str) -> list[tuple[Any, ...]]:
     """(rows here, rows at Stripe, agreed) by day, earliest first; None where nothing was compared."""
     with warehouse.connect(read_only=True) as con:
@@ -91,7 +97,9 @@ def test_the_first_reading_proves_nothing_and_an_audit_proves_every_day(
     assert proven_days(warehouse, "charges") == [(2, None, None)] * 3
     assert states(warehouse).keys() == CATALOGUE.keys()
     assert states(warehouse)["charges"] == states(warehouse)["quotes"] == ["open"]
+    before = version(warehouse)
     report = audit(settings, warehouse, full=True)
+    assert version(warehouse) > before, "so that the next refresh builds what shows it"
     assert report.differences == []
     assert report.compared >= 6 + 1 + 3 + 1
     assert proven_days(warehouse, "charges") == [(2, 2, True)] * 3
