@@ -52,8 +52,8 @@ class Warehouse:
 def open_file(path: Path, *, read_only: bool, wait: float = 5.0) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a warehouse file under the catalog name `warehouse`; errors as in `Warehouse.connect`.
 
-    What was committed is durable when the block ends, all or nothing: a process that is killed before leaves the file
-    as it found it.
+    What was committed is durable when the block ends. A process that is killed before leaves the file as it found it,
+    or as one of its commits left it: DuckDB writes the file in between, too, once much was committed.
     """
     deadline = time.monotonic() + wait
     while True:
@@ -75,8 +75,11 @@ def open_file(path: Path, *, read_only: bool, wait: float = 5.0) -> Iterator[duc
         yield con
         if not read_only:
             con.execute("checkpoint warehouse")  # closing does it too, but says nothing when it fails
-    except duckdb.IOException as error:
-        raise _translated(path, error) from error
+    except duckdb.Error as error:
+        # Where a commit writes the file and has no room, DuckDB calls that a failed transaction.
+        if isinstance(error, duckdb.IOException) or "Checkpoint failed" in str(error):
+            raise _translated(path, error) from error
+        raise
     finally:
         con.close()
 
@@ -85,7 +88,7 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     path.parent.mkdir(parents=True, exist_ok=True)
     con = duckdb.connect(":memory:")
     # No write-ahead log: what it would repeat can be loaded again from landing, and writing every row once more,
-    # without compression, took a third of a load. What is committed is durable when the connection ends.
+    # without compression, took a third of a load.
     mode = "read_only" if read_only else "storage_version 'v1.2.0', recovery_mode no_wal_writes"
     try:
         con.execute(_SETTINGS)
@@ -103,7 +106,8 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
 def _translated(path: Path, error: Exception) -> Exception:
     text = str(error)
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text
-    if full or isinstance(error, OSError) or re.search(r"Permission denied|Read-only file system", text):
+    refused = r"Permission denied|Read-only file system|File too large|quota exceeded"
+    if full or isinstance(error, OSError) or re.search(refused, text):
         cause = "the disk is full" if full else "it cannot be written"
         return StorageError(
             f"{path}: {cause}.", "Free some space or give this user the right to write, then run again."

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from warehouse_world import Bench
+from warehouse_world import Bench, no_room_beyond
 
 from dagster_project.errors import StorageError, WarehouseError, WarehouseLocked
 from dagster_project.stripe_api.catalog import CATALOGUE
@@ -66,6 +66,40 @@ def test_a_writer_that_is_killed_leaves_the_file_as_it_found_it(bench: Bench) ->
     assert bench.warehouse.build.read_bytes() == before
     assert [path.name for path in bench.warehouse.build.parent.iterdir()] == ["warehouse.duckdb"]
     assert bench.one("select version from sync.version") == 0
+
+
+def test_a_writer_that_is_killed_after_the_file_was_written_in_between_leaves_whole_commits(bench: Bench) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from dagster_project.warehouse.connection import Warehouse\n"
+        "with Warehouse(Path(sys.argv[1])).connect() as con:\n"
+        "    con.execute(\"set checkpoint_threshold = '1KB'\")\n"
+        "    con.execute('begin; update sync.version set version = 77')\n"
+        "    con.execute('insert into sync.loads select range, null, 1, now() from range(60000); commit')\n"
+        "    con.execute(\"set checkpoint_threshold = '1GB'\")\n"
+        "    con.execute('update sync.version set version = 78')\n"
+        "    con.execute('begin; delete from sync.loads'); os._exit(9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(bench.folder)], timeout=60).returncode == 9
+    assert bench.one("select version, (select count(*) from sync.loads) from sync.version") == (77, 60_000)
+
+
+@pytest.mark.parametrize("threshold", ["1KB", "1GB"], ids=["by a commit", "at the end"])
+def test_no_room_to_write_what_was_committed_is_a_storage_error_and_loses_nothing_else(
+    bench: Bench, threshold: str
+) -> None:
+    def fill() -> None:
+        with bench.warehouse.connect() as con:
+            con.execute(f"set checkpoint_threshold = '{threshold}'")
+            con.execute("begin; update sync.version set version = 7")
+            con.execute("insert into sync.loads select sha256(range::varchar), null, 1, now() from range(60000)")
+            con.execute("commit")
+
+    with no_room_beyond(bench.warehouse.build.stat().st_size + 300_000), pytest.raises(StorageError):
+        fill()
+    found = "select version, (select count(*) from sync.loads) from sync.version"
+    assert bench.one(found) == (0, 0)
+    fill()
+    assert bench.one(found) == (7, 60_000)
 
 
 def test_what_a_killed_program_left_in_the_log_is_taken_in_before_anything_is_written(bench: Bench) -> None:

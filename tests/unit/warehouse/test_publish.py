@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import duckdb
 import pytest
-from warehouse_world import Bench, at, charge
+from warehouse_world import Bench, at, charge, no_room_beyond
 
 from dagster_project.errors import StorageError
 from dagster_project.warehouse.publish import current, publish
@@ -126,17 +123,6 @@ def test_the_newest_three_versions_stay_and_so_does_one_that_is_read(bench: Benc
         held.close()
     publish(bench.warehouse, data_until=at(7))
     assert sorted(int(path.name) for path in bench.warehouse.versions.iterdir()) == [5, 6, 7]
-
-
-@contextmanager
-def no_room_beyond(size: int) -> Iterator[None]:
-    """Files cannot grow beyond `size` bytes: a disk that is full, for root too."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_without_room_readers_keep_the_version_that_they_have_and_nothing_is_left_behind(bench: Bench) -> None:
