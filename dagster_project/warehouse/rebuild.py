@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from dagster_project.errors import WarehouseError
+from dagster_project.errors import WarehouseError, WarehouseLocked
 from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.warehouse import days
@@ -27,11 +27,14 @@ _FILES_AT_ONCE = 100
 def rebuild(warehouse: Warehouse, landing: Landing, *, progress: Progress | None = None) -> None:
     """Load every landed file into a new build file, which then takes the place of the old one with its cursors.
 
-    Raises WarehouseError when nothing was landed, LandingError for a damaged file; the old build stays then.
+    Raises WarehouseError when nothing was landed, WarehouseLocked when another process writes, LandingError for a
+    damaged file; the old build stays then. A build that is damaged itself has no cursors to give: the next refresh
+    reads everything.
     """
     batches = list(landing.batches())
     if not batches:
         raise WarehouseError("There is nothing in landing to rebuild from.", "Run `ledgerline backfill`.")
+    sound = _is_sound(warehouse)
     fresh = warehouse.build.with_name("rebuild.duckdb")
     _forget(fresh)
     if progress:
@@ -43,9 +46,11 @@ def rebuild(warehouse: Warehouse, landing: Landing, *, progress: Progress | None
                 load(con, name, group, {})
                 if progress:
                     progress.advance("rebuild", len(group))
-            _keep_sync_state(con, warehouse)
+            if sound:
+                _keep_sync_state(con, warehouse)
             days.update(con)
-            con.execute("checkpoint")
+        if not sound:
+            _forget(warehouse.build)
         with warehouse.connect():  # nobody else may be writing the file that is replaced
             fresh.replace(warehouse.build)
     finally:
@@ -66,13 +71,27 @@ def _in_load_order(batches: list[Batch]) -> Iterator[tuple[str, list[Batch]]]:
             yield name, files[start : start + step]
 
 
-def _keep_sync_state(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    """Cursors and accounts are no evidence but bookkeeping: taken over from the old build where there is one."""
+def _is_sound(warehouse: Warehouse) -> bool:
+    """Whether there is a build that can be opened. Raises WarehouseLocked, StorageError."""
     if not warehouse.build.exists():
-        return
+        return False
+    try:
+        with warehouse.connect():
+            return True
+    except WarehouseLocked:
+        raise
+    except WarehouseError:
+        return False
+
+
+def _keep_sync_state(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    """What no landed file tells is taken over from the old build, as far as its version had it."""
     con.execute(f"attach '{str(warehouse.build).replace(chr(39), chr(39) * 2)}' as previous (read_only)")
-    tables = [f"cursor_{name}" for name in CATALOGUE] + ["accounts", "object_state", "proofs", "gaps"]
-    for table in tables:
+    there = con.execute(
+        "select table_name from duckdb_tables() where database_name = 'previous' and schema_name = 'sync'"
+    ).fetchall()
+    wanted = {f"cursor_{name}" for name in CATALOGUE} | {"accounts", "object_state", "requests", "proofs", "gaps"}
+    for table in sorted(wanted.intersection(name for (name,) in there)):
         con.execute(f"insert into sync.{table} by name select * from previous.sync.{table}")
     con.execute("update sync.version set version = (select max(version) + 1 from previous.sync.version)")
     con.execute("detach previous")

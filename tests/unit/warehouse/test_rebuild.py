@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from warehouse_world import ACCOUNT, Bench, at, charge, customer, event, item, subscription, tables
 
-from dagster_project.errors import LandingError, WarehouseError
+from dagster_project.errors import LandingError, WarehouseError, WarehouseLocked
 from dagster_project.warehouse.load import load, read_cursors
 from dagster_project.warehouse.rebuild import rebuild
 
@@ -78,6 +78,80 @@ def test_a_damaged_file_leaves_the_old_build(bench: Bench) -> None:
     with pytest.raises(LandingError):
         rebuild(bench.warehouse, bench.landing)
     assert content(bench) == before
+    assert [path.name for path in bench.warehouse.build.parent.iterdir()] == ["warehouse.duckdb"]
+
+
+STATE = {
+    "accounts": "account_id, livemode, synced_until",
+    "object_state": "account_id, livemode, object, state",
+    "requests": "account_id, livemode, day, endpoint, requests",
+    "proofs": "account_id, livemode, object, agreed, compared_at",
+    "gaps": "account_id, livemode, object, noted_at",
+}
+VALUES = {
+    "accounts": (ACCOUNT, True, at(40)),
+    "object_state": (ACCOUNT, True, "charges", "ok"),
+    "requests": (ACCOUNT, True, at(0).date(), "/charges", 12),
+    "proofs": (ACCOUNT, True, "charges", True, at(40)),
+    "gaps": (ACCOUNT, True, "charges", at(40)),
+}
+
+
+def remember(bench: Bench) -> None:
+    with bench.warehouse.connect() as con:
+        for table, columns in STATE.items():
+            con.execute(f"insert into sync.{table} ({columns}) values ({', '.join('?' * len(VALUES[table]))})",
+                        [*VALUES[table]])  # fmt: skip
+
+
+def remembered(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
+    return {table: bench.rows(f"select {columns} from sync.{table}") for table, columns in STATE.items()}
+
+
+def test_what_no_landed_file_tells_is_taken_over(bench: Bench) -> None:
+    """Among it the requests of the month, which Stripe goes on counting."""
+    busy(bench)
+    remember(bench)
+    loads = bench.one("select version from sync.version")
+    rebuild(bench.warehouse, bench.landing)
+    assert remembered(bench) == {table: [row] for table, row in VALUES.items()}
+    assert bench.one("select version from sync.version") == loads + 1
+
+
+def test_a_build_of_an_older_version_gives_what_it_has(bench: Bench) -> None:
+    busy(bench)
+    remember(bench)
+    with bench.warehouse.connect() as con:
+        con.execute("drop table sync.proofs; drop table sync.requests; drop table sync.cursor_coupons")
+        load(con, "charges", [], {(ACCOUNT, True): {"high": 9}})
+    rebuild(bench.warehouse, bench.landing)
+    assert remembered(bench) == {
+        table: [] if table in ("proofs", "requests") else [row] for table, row in VALUES.items()
+    }
+    with bench.warehouse.connect() as con:
+        assert read_cursors(con, "charges") == {(ACCOUNT, True): {"high": 9}}
+
+
+def test_a_damaged_build_is_made_again_and_forgets_how_far_was_read(bench: Bench) -> None:
+    busy(bench)
+    before = content(bench)
+    with bench.warehouse.connect() as con:
+        load(con, "charges", [], {(ACCOUNT, True): {"high": 9}})
+    bench.warehouse.build.write_bytes(b"not a database" * 1000)
+    bench.warehouse.build.with_name("warehouse.duckdb.wal").write_bytes(b"nor its log")
+    rebuild(bench.warehouse, bench.landing)
+    assert content(bench) == before
+    assert [path.name for path in bench.warehouse.build.parent.iterdir()] == ["warehouse.duckdb"]
+    with bench.warehouse.connect() as con:
+        assert read_cursors(con, "charges") == {}
+
+
+def test_nothing_is_rebuilt_while_somebody_writes(bench: Bench) -> None:
+    busy(bench)
+    with bench.warehouse.connect() as con:
+        with pytest.raises(WarehouseLocked):
+            rebuild(bench.warehouse, bench.landing)
+        assert con.execute("select count(*) from stripe.charges").fetchone() == (2,)
     assert [path.name for path in bench.warehouse.build.parent.iterdir()] == ["warehouse.duckdb"]
 
 
