@@ -18,6 +18,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -73,6 +74,7 @@ class Landing:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._run = token_hex(4)  # names tell runs apart; in a container each may have the same process id
         self._lock = threading.Lock()
         self._last = datetime.min.replace(tzinfo=UTC)
 
@@ -99,7 +101,7 @@ class Landing:
         packed = zstandard.ZstdCompressor(level=1).compress(b"\n".join(lines) + (b"\n" if lines else b""))
         stamp = self._next_stamp()
         folder = self.root / account_id / ("live" if livemode else "test") / object / f"{stamp:%Y%m%d}"
-        path = folder / f"{stamp:%H%M%S%f}-{os.getpid()}{SUFFIX}"
+        path = folder / f"{stamp:%H%M%S%f}-{self._run}{SUFFIX}"
         batch = Batch(
             object=object,
             account_id=account_id,

@@ -131,7 +131,7 @@ def newest(con: duckdb.DuckDBPyConnection, lines: str, view: str, order: str) ->
 
 
 def _runs(batches: Sequence[Batch]) -> list[int]:
-    """A number per file that grows whenever another process landed it, as far as their names tell."""
+    """A number per file that grows whenever another run landed it, as their names tell."""
     writers = [batch.path.name.removesuffix(SUFFIX).rpartition("-")[2] for batch in batches]
     runs = [0]
     for before, after in pairwise(writers):
