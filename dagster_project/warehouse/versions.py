@@ -82,7 +82,7 @@ def keep(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: str | None)
             "create or replace temp table several as select c.* "
             f"from temp.candidate as c join temp.other using ({_KEY}, _n)"
         )
-        _order(con, row, with_current=held is not None)
+        _order(con, row)
 
 
 def _first(con: duckdb.DuckDBPyConnection, row: StripeObject, also: str) -> None:
@@ -96,8 +96,9 @@ def _first(con: duckdb.DuckDBPyConnection, row: StripeObject, also: str) -> None
     )
 
 
-def _order(con: duckdb.DuckDBPyConnection, row: StripeObject, *, with_current: bool) -> None:
-    """Work out all versions of the objects in `temp.several` anew."""
+def _order(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
+    """Work out all versions of the objects in `temp.several` anew, also from their row: an event may come late, and say
+    what was before it was last read."""
     table, columns = f"sync.version_{row.name}", listed(row)
     con.execute(
         f"""
@@ -107,11 +108,6 @@ def _order(con: duckdb.DuckDBPyConnection, row: StripeObject, *, with_current: b
         """
     )
     write_out(con, row, "select * from temp.touched")
-    current = f"""
-            union all
-            select {columns}, _payload, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1
-            from stripe."{row.name}" where rowid in (select _at from temp.touched) and _deleted_at is null
-    """
     con.execute(
         f"""
         create or replace temp table version as
@@ -121,7 +117,9 @@ def _order(con: duckdb.DuckDBPyConnection, row: StripeObject, *, with_current: b
             from {table} semi join temp.touched using ({_KEY})
             union all
             select {columns}, _payload, valid_from, exact, {_META}, _n from temp.several
-            {current if with_current else ""}
+            union all
+            select {columns}, _payload, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1
+            from stripe."{row.name}" where rowid in (select _at from temp.touched) and _deleted_at is null
         ),
         last_of_second as (
             select * from every

@@ -8,6 +8,8 @@ from typing import Any
 
 from warehouse_world import Bench, at, charge, customer, embedded, event, item, subscription, unix
 
+from dagster_project.warehouse.rebuild import rebuild
+
 Versions = list[tuple[Any, ...]]
 
 
@@ -120,6 +122,19 @@ def test_versions_do_not_depend_on_the_order_in_which_they_came(bench: Bench) ->
     bench.load("customers", [customer("cus_1", email="a")], 12)
     bench.load("events", events[1:], 33, "event")
     assert versions(bench, "customers", "email") == [("a", at(5), at(20), True), ("b", at(20), None, True)]
+
+
+def test_an_event_that_comes_late_does_not_hide_what_was_read_after_it(bench: Bench) -> None:
+    bench.load("events", [event("evt_1", 5, "customer.created", customer("cus_1", email="a"))], 8, "event")
+    bench.load("customers", [customer("cus_1", email="a")], 20)
+    bench.load("events", [event("evt_2", 10, "customer.updated", customer("cus_1", email="b"))], 30, "event")
+    expected = [("a", at(5), at(10), True), ("b", at(10), at(20), True), ("a", at(20), None, False)]
+    assert versions(bench, "customers", "email") == expected
+    bench.load("events", [event("evt_3", 15, "customer.updated", customer("cus_1", email="a"))], 40, "event")
+    expected = [("a", at(5), at(10), True), ("b", at(10), at(15), True), ("a", at(15), None, True)]
+    assert versions(bench, "customers", "email") == expected
+    rebuild(bench.warehouse, bench.landing)
+    assert versions(bench, "customers", "email") == expected
 
 
 def test_an_event_of_an_old_version_has_the_pinned_shape_in_the_history(bench: Bench) -> None:
