@@ -40,8 +40,7 @@ from dagster_project.warehouse.state import read_cursors
 BUDGET = 500  # requests of a sample
 _AT_ONCE = 4  # objects; as many endpoints as Stripe's limits let work side by side
 _SMALL = 5_000  # rows; of objects with fewer the warehouse is asked at one go
-# A slice of events, which are wide, takes more than 100 MB.
-_FRUGAL = "set memory_limit = '400MB'; set threads = 1; set preserve_insertion_order = false"
+_FRUGAL = "set memory_limit = '300MB'; set threads = 1; set preserve_insertion_order = false"
 _ENTER = 30.0  # seconds between entries in the ledger
 _DAY = 86_400
 _T = TypeVar("_T")

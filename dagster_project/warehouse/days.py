@@ -19,6 +19,7 @@ HASHED_ID = f"(md5_number_lower(id) & {MODULUS - 1}::ubigint)::bigint"
 Key = tuple[str, bool]  # account id, livemode
 Range = tuple[int, int]  # of `created` in Unix seconds, both ends included
 _SLICE = 20_480  # rows; more at once take too much memory
+_FEWEST = 40  # rows; memory that does not do for these is too little
 _NO_DAY = "date '0001-01-01'"
 
 
@@ -274,16 +275,28 @@ def misfits(con: duckdb.DuckDBPyConnection, row: StripeObject) -> dict[str, list
     )
     found: list[tuple[str, list[str]]] = []
     for (low,) in con.execute(f"select distinct _at // {_SLICE} * {_SLICE} from temp.shown order by 1").fetchall():
-        found += con.execute(
-            f"""
-            with read as (
-                select *, json_transform(_payload, {structure(row)}) as t from stripe.{row.name}
-                where rowid between {low} and {low + _SLICE - 1}
-            ),
-            compared as (select r.id, list_filter([{different}], lambda x: x is not null) as fields from read as r)
-            select * from compared where len(fields) > 0
-            """
-        ).fetchall()
+        waiting = [(low, low + _SLICE)]
+        while waiting:
+            start, end = waiting.pop()
+            try:
+                found += con.execute(
+                    f"""
+                    with read as (
+                        select *, json_transform(_payload, {structure(row)}) as t from stripe.{row.name}
+                        where rowid between {start} and {end - 1}
+                    ),
+                    compared as (
+                        select r.id, list_filter([{different}], lambda x: x is not null) as fields from read as r
+                        limit {_SLICE}  -- cuts nothing, and keeps DuckDB from parsing each payload once per column
+                    )
+                    select * from compared where len(fields) > 0
+                    """
+                ).fetchall()
+            except duckdb.OutOfMemoryException:  # long payloads: fewer at once
+                if end - start <= _FEWEST:
+                    raise
+                middle = (start + end) // 2
+                waiting += [(middle, end), (start, middle)]
     return dict(found)
 
 

@@ -439,3 +439,16 @@ def test_what_a_repair_replaces_stays_in_the_history(
             "select _payload ->> 'email', valid_to is null from stripe.customers_history order by valid_from"
         ).fetchall()
     assert kept == [("a@b.c", False), ("new@b.c", True)]
+
+
+def test_rows_with_long_payloads_are_looked_at_a_few_at_a_time_where_memory_is_short(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster_project.stripe_api.audit._FRUGAL", "set memory_limit = '60MB'; set threads = 1")
+    long = {f"key_{number}": "x" * 480 for number in range(40)}
+    stripe.put("/v1/charges", *(charge(n, created=NOW - 3 * DAY + n, metadata=long) for n in range(10, 510)))
+    sync(settings, warehouse, objects=["charges"])
+    do(warehouse, "update stripe.charges set amount = 5 where id = 'ch_309'")
+    report = audit(settings, warehouse, full=True, objects=["charges"])
+    assert report.compared == 506
+    assert found(report) == {("charges", "ch_309"): "has columns that do not say what Stripe sent: amount"}
