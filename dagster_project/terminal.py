@@ -98,10 +98,8 @@ class Bars:
     def done(self, name: str, message: str) -> None:
         if not self._live:
             self._lines.done(name, message)
-        elif message and not self._tally.done(name).is_object:
+        elif not self._tally.done(name).is_object and message:
             console.print(f"  {name:<34} {message}")
-        else:
-            self._tally.done(name)
 
     def watch(self, governor: Governor) -> None:
         self._lines.watch(governor)

@@ -190,6 +190,17 @@ def test_an_object_without_rows_yet_takes_no_line(screen: Console) -> None:
     assert [line.strip() for line in drawn(screen, bars)] == ["0 of 1 objects, 0 rows"]
 
 
+def test_what_one_account_says_of_an_object_does_not_end_it_for_another(screen: Console) -> None:
+    bars = Bars()
+    bars.start("charges", None)
+    bars.start("charges", None)
+    bars.advance("charges", 1_000)
+    bars.done("charges", "The key may not read it.")
+    assert any("charges" in line for line in drawn(screen, bars)), "another account reads it still"
+    bars.done("charges", "")
+    assert not any("charges" in line for line in drawn(screen, bars))
+
+
 def test_in_the_end_a_terminal_keeps_what_was_read(screen: Console) -> None:
     with Bars() as bars:
         bars.watch(busy())
