@@ -76,7 +76,7 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 class Settings:
     values: Mapping[str, str | None] = field(repr=False)
     sources: Mapping[str, str]
-    beside: Mapping[str, str] = field(default_factory=dict, repr=False)  # what else `.env` holds: keys of accounts
+    dotenv: Mapping[str, str] = field(default_factory=dict, repr=False)  # all that `.env` holds: keys of accounts, too
 
     # ---- reading -------------------------------------------------------------------------------------------
     @classmethod
@@ -107,15 +107,14 @@ class Settings:
                 values[setting.name], sources[setting.name] = from_file[setting.name], ".env"
             else:
                 values[setting.name], sources[setting.name] = setting.default, "default"
-        beside = {name: value for name, value in from_file.items() if name not in _BY_NAME}
-        settings = cls(values, sources, beside)
+        settings = cls(values, sources, from_file)
         settings._validate()
         return settings
 
     def replaced(self, **changes: str | None) -> Settings:
         """A copy with some values changed, e.g. `replaced(STRIPE_API_BASE=url)`."""
         sources = {**self.sources, **dict.fromkeys(changes, "given")}
-        return Settings({**self.values, **changes}, sources, self.beside)
+        return Settings({**self.values, **changes}, sources, self.dotenv)
 
     def environment(self) -> dict[str, str]:
         """The values that differ from the defaults, to hand to a child process."""
@@ -180,7 +179,7 @@ class Settings:
         """The accounts to read. With the simulator: its one account, whose key is no secret."""
         path = self.values["LEDGERLINE_ACCOUNTS"]
         if path:
-            return read_accounts(Path(path).expanduser(), {**self.beside, **os.environ})
+            return read_accounts(Path(path).expanduser(), {**self.dotenv, **os.environ})
         if self.values["STRIPE_API_KEY"]:
             return [Account("stripe", self.values["STRIPE_API_KEY"])]
         return [Account("simulator", "sk_simulator")]

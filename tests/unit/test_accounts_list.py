@@ -32,13 +32,15 @@ def test_keys_come_from_files_beside_the_list_variables_and_the_env_file(tmp_pat
         tmp_path,
         "- {name: one, key: 'file:key'}\n"
         "- {name: two, key: 'env:SHOP_LIVE', account_id: acct_2, livemode: false}\n"
-        "- {name: three, key: 'env:THIRD'}\n",
-        "THIRD=rk_test_three\n",
+        "- {name: three, key: 'env:THIRD'}\n"
+        "- {name: four, key: 'env:STRIPE_API_KEY'}\n",
+        "THIRD=rk_test_three\nSTRIPE_API_KEY=rk_test_four\n",
     )
     assert [(a.name, a.key, a.account_id, a.livemode) for a in rows] == [
         ("one", "rk_live_one", None, None),
         ("two", LIVE, "acct_2", False),
         ("three", "rk_test_three", None, None),
+        ("four", "rk_test_four", None, None),
     ]
 
 
