@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from dagster_project.stripe_api.permissions import how_to_permit
 from dagster_project.summary import HEADLINE, connect, exponents, money, rows_of
 from dagster_project.terminal import say, table
 from dagster_project.warehouse.connection import Warehouse, open_file
+from dagster_project.warehouse.state import read_cursors
 from dagster_project.warehouse.unknown import unknown
 
 STATES = ("proven", "open", "different", "gapped", "not_permitted")
@@ -113,10 +113,8 @@ def owed(warehouse: Warehouse) -> list[dict[str, Any]]:
         for name in CATALOGUE:
             if f"cursor_{name}" not in tables:
                 continue
-            for account, livemode, cursor in con.execute(
-                f"select account_id, livemode, cursor from sync.cursor_{name}"
-            ).fetchall():
-                kept = json.loads(cursor).get("owed") or {}
+            for (account, livemode), cursor in read_cursors(con, name).items():
+                kept = cursor.get("owed") or {}
                 ranges, ids = kept.get("ranges", []), len(kept.get("ids", {}))
                 if ranges or ids or kept.get("after") is not None:
                     found.append(

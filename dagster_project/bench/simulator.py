@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dagster_project.bench.commands import ledgerline, tree_memory
+from dagster_project.bench.extract.local import get
 from dagster_project.bench.figures import Figure, tell
 from dagster_project.errors import LedgerlineError
 
@@ -66,7 +67,7 @@ def _simulated(environment: dict[str, str], *arguments: str) -> Iterator[tuple[f
         made = time.monotonic() - making
         while True:  # the line comes before it listens
             with contextlib.suppress(ConnectionRefusedError):
-                _get(http.client.HTTPConnection("127.0.0.1", port, timeout=60), "/v1/customers?limit=1")
+                get(http.client.HTTPConnection("127.0.0.1", port, timeout=60), "/v1/customers?limit=1")
                 break
             time.sleep(0.01)
         _on_one_core(process.pid)
@@ -91,7 +92,7 @@ def _pages_per_second(server: _Server) -> float:
     def walk(name: str) -> int:
         connection, pages, cursor = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60), 0, ""
         while time.monotonic() < until:
-            body = _get(connection, f"/v1/{name}?limit=100{cursor}")
+            body = get(connection, f"/v1/{name}?limit=100{cursor}")
             pages += 1
             more = b'"has_more":true' in body[-200:]
             cursor = f"&starting_after={json.loads(body)['data'][-1]['id']}" if more else ""
@@ -100,12 +101,3 @@ def _pages_per_second(server: _Server) -> float:
     with concurrent.futures.ThreadPoolExecutor(len(_LISTS)) as pool:
         began = time.monotonic()
         return sum(pool.map(walk, _LISTS)) / (time.monotonic() - began)
-
-
-def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
-    connection.request("GET", path, headers={"Authorization": "Bearer sk_simulator"})
-    answer = connection.getresponse()
-    body = answer.read()
-    if answer.status != 200:
-        raise LedgerlineError(f"The simulator answered {answer.status} to {path}.", "Mend it first.")
-    return body
