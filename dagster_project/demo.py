@@ -5,9 +5,10 @@ from __future__ import annotations
 import resource
 import time
 
+from dagster_project.bars import Bars
 from dagster_project.errors import UsageError
 from dagster_project.settings import Settings
-from dagster_project.terminal import Bars, errors, say
+from dagster_project.terminal import errors, say
 
 
 def run(settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""How far long work is: counted here, shown by `terminal.Bars` on a terminal and by `Lines` in logs and pipes.
+"""How far long work is: counted here, shown by `bars.Bars` on a terminal and by `Lines` in logs and pipes.
 
 Rates look back a few seconds; what is left is an estimate, and is rounded so that it does not pretend more.
 """

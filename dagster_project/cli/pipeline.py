@@ -44,10 +44,10 @@ def audit(full: bool, repair: bool, requests: int | None, as_json: bool, objects
 
     A sample takes the days whose proof is oldest, so that samples prove every day in time.
     """
+    from dagster_project.bars import Bars
     from dagster_project.stripe_api import audit as comparison
     from dagster_project.stripe_api.catalog import get
     from dagster_project.stripe_api.target import reachable
-    from dagster_project.terminal import Bars
     from dagster_project.warehouse.connection import Warehouse
 
     settings = Settings.load()
@@ -81,8 +81,8 @@ def audit(full: bool, repair: bool, requests: int | None, as_json: bool, objects
 @click.command()
 def rebuild() -> int:
     """The warehouse again from landing, without Stripe."""
+    from dagster_project.bars import Bars
     from dagster_project.stripe_api.landing import Landing
-    from dagster_project.terminal import Bars
     from dagster_project.warehouse.connection import Warehouse
     from dagster_project.warehouse.rebuild import rebuild as run
 
@@ -101,8 +101,8 @@ def _run(
     created: tuple[int | None, int | None] = (None, None),
 ) -> int:
     """Run the Dagster job and say what came of it; problems of single objects are named and exit 1."""
+    from dagster_project.bars import Bars
     from dagster_project.orchestration.runs import run_pipeline
-    from dagster_project.terminal import Bars
 
     settings = Settings.load()
     began = time.monotonic()

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from dagster_project import terminal
+from dagster_project.bars import Bars
 from dagster_project.progress import Lines, Tally, duration, rounded
 from dagster_project.stripe_api.governor import Governor
 from dagster_project.stripe_api.report import SyncReport, object_of
-from dagster_project.terminal import Bars
 
 
 class Clock:
