@@ -33,7 +33,7 @@ def run(settings: Settings) -> int:
     for line in outcome.lines:
         say(line)
     for problem in outcome.problems:
-        errors.print(f"Error: {problem}", markup=False)
+        errors.print(f"Error: {problem}")
     say("2. What finance asks first")
     ties = summary.show_headline(settings)
     summary.show_effects(settings)

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 _WIDE = None if sys.stdout.isatty() else 200  # a pipe has no width of its own; lines must not be folded there
-console = Console(highlight=False, soft_wrap=True, width=_WIDE)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False, width=_WIDE)  # `[bench]` is text, no markup
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def say(text: str = "") -> None:

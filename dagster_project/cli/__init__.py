@@ -58,9 +58,9 @@ def main() -> None:
 
 
 def _complain(error: LedgerlineError) -> None:
-    stderr.print(f"Error: {error.message}", markup=False)
+    stderr.print(f"Error: {error.message}")
     if error.next_step:
-        stderr.print(f"Next:  {error.next_step}", markup=False)
+        stderr.print(f"Next:  {error.next_step}")
 
 
 def _later(name: str, what: str) -> None:

@@ -111,6 +111,6 @@ def _run(
     for line in outcome.lines:
         say(line)
     for problem in outcome.problems:
-        errors.print(f"Error: {problem}", markup=False)
+        errors.print(f"Error: {problem}")
     say(f"{job}: {'finished with problems' if outcome.problems else 'done'} in {time.monotonic() - began:,.1f} s.")
     return int(bool(outcome.problems))
