@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from fake_stripe import FakeStripe
 
 from dagster_project.settings import Settings
 from dagster_project.stripe_api import client as client_module
+from dagster_project.warehouse.connection import Warehouse
+from dagster_project.warehouse.schema import ensure
 
 
 @pytest.fixture
@@ -55,6 +58,24 @@ def settings(stripe: FakeStripe, tmp_path: Path) -> Settings:
         },
         dotenv=tmp_path / "no.env",
     )
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Its many tables are made once; each test gets a copy of the file."""
+    made = Warehouse(tmp_path_factory.mktemp("empty"))
+    with made.connect() as con:
+        ensure(con)
+    return made
+
+
+@pytest.fixture
+def warehouse(settings: Settings, empty: Warehouse) -> Warehouse:
+    """The empty one of `settings`."""
+    own = Warehouse(settings.data_dir)
+    own.build.parent.mkdir(parents=True)
+    shutil.copyfile(empty.build, own.build)
+    return own
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +17,20 @@ from dagster_project.stripe_api.catalog import CATALOGUE
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse import days
 from dagster_project.warehouse.connection import Warehouse
-from dagster_project.warehouse.schema import ensure
 from dagster_project.warehouse.state import load_version
 
 DAY = 86_400
 TODAY = NOW // DAY * DAY
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """Its many tables are made once; each test gets a copy of the file."""
-    made = Warehouse(tmp_path_factory.mktemp("empty"))
-    with made.connect() as con:
-        ensure(con)
-    return made
-
-
 @pytest.fixture
-def warehouse(stripe: FakeStripe, settings: Settings, empty: Warehouse) -> Warehouse:
+def warehouse(stripe: FakeStripe, settings: Settings, warehouse: Warehouse) -> Warehouse:
     """Charges on three days, an invoice with three lines, a customer; read once."""
-    own = Warehouse(settings.data_dir)
-    own.build.parent.mkdir(parents=True)
-    shutil.copyfile(empty.build, own.build)
     stripe.put("/v1/charges", *(charge(n) for n in range(6)))
     stripe.put("/v1/invoices", invoice())
     stripe.put("/v1/customers", {"id": "cus_1", "object": "customer", "created": NOW - 3 * DAY, "email": "a@b.c"})
-    sync(settings, own)
-    return own
+    sync(settings, warehouse)
+    return warehouse
 
 
 def charge(number: int, **fields: Any) -> dict[str, Any]:

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from typing import Any
 
-import pytest
 from fake_stripe import NOW, FakeStripe
 
 from dagster_project.settings import Settings
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
-from dagster_project.warehouse.schema import ensure
 
 HOUR, DAY = 3600, 86_400
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    made = Warehouse(tmp_path_factory.mktemp("empty"))
-    with made.connect() as con:
-        ensure(con)
-    return made
-
-
-@pytest.fixture
-def warehouse(settings: Settings, empty: Warehouse) -> Warehouse:
-    own = Warehouse(settings.data_dir)
-    own.build.parent.mkdir(parents=True)
-    shutil.copyfile(empty.build, own.build)
-    return own
 
 
 def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,9 @@ from dagster_project.stripe_api import loading, reading, sink
 from dagster_project.stripe_api.landing import Landing
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
-from dagster_project.warehouse.schema import ensure
 from dagster_project.warehouse.state import read_cursors
 
 DAY = 86_400
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """Its many tables are made once; each test gets a copy of the file."""
-    made = Warehouse(tmp_path_factory.mktemp("empty"))
-    with made.connect() as con:
-        ensure(con)
-    return made
-
-
-@pytest.fixture
-def warehouse(settings: Settings, empty: Warehouse) -> Warehouse:
-    own = Warehouse(settings.data_dir)
-    own.build.parent.mkdir(parents=True)
-    shutil.copyfile(empty.build, own.build)
-    return own
 
 
 def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
