@@ -63,6 +63,14 @@ def test_an_account_may_be_there_twice_with_its_live_and_its_test_key(tmp_path: 
     ]
 
 
+def test_one_key_may_open_an_account_at_each_of_two_addresses(tmp_path: Path) -> None:
+    rows = accounts(
+        tmp_path,
+        "- {name: one, key: 'env:SHOP_LIVE'}\n- {name: two, key: 'env:SHOP_LIVE', api_base: 'http://localhost:1'}\n",
+    )
+    assert [(a.name, a.api_base) for a in rows] == [("one", None), ("two", "http://localhost:1")]
+
+
 @pytest.mark.parametrize(
     ("text", "says", "step"),
     [
