@@ -68,8 +68,9 @@ class Loader:
             if self._con is None:
                 self._con = self._open.enter_context(self._warehouse.connect())
             result = what(self._con)
-        except BaseException:
-            self._close()
+        except BaseException as error:
+            self._con = None
+            self._open.__exit__(type(error), error, error.__traceback__)  # says what a full disk or a damaged file is
             raise
         if not self._waiting:
             self._close()
