@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -133,6 +134,20 @@ def test_status_shows_age_ties_and_exits_zero(business: Ledgerline) -> None:
     assert report["publication"]["number"] == version(business)
     assert report["balance"] and all(row["difference"] == 0 for row in report["balance"])
     assert Path(report["publication"]["path"]).is_file()
+
+
+def test_status_exits_one_when_a_day_differs_from_stripe(business: Ledgerline, tmp_path: Path) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(business.data_dir, copy, symlinks=True, ignore=shutil.ignore_patterns("simulator*", "landing"))
+    file = (copy / "warehouse.duckdb").resolve()
+    assert copy in file.parents
+    file.chmod(0o644)
+    with duckdb.connect(str(file)) as con:
+        con.execute("update marts.mon_completeness set state = 'different' where object = 'charges'")
+    done = business("status", "--json", LEDGERLINE_DATA_DIR=str(copy))
+    assert done.returncode == 1, done.stderr
+    different = {row["object"]: row["different"] for row in json.loads(done.stdout)["completeness"]}
+    assert {name for name, days in different.items() if days} == {"charges"}
 
 
 def test_another_time_zone_builds_and_publishes_again_without_news_from_stripe(business: Ledgerline) -> None:
