@@ -23,7 +23,7 @@ from dagster_project.stripe_api.allocation import record
 from dagster_project.stripe_api.catalog import CATALOGUE, EVENT_RETENTION_DAYS, StripeObject
 from dagster_project.stripe_api.client import connect
 from dagster_project.stripe_api.due import Due, appeared, due, kept, overlap, prepared, whole
-from dagster_project.stripe_api.governor import SharedPace
+from dagster_project.stripe_api.governor import SharedPace, endpoint_of
 from dagster_project.stripe_api.identity import identify
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.stripe_api.loading import Loader, Part
@@ -36,6 +36,7 @@ from dagster_project.stripe_api.standing import (
     asked,
     events_since,
     fingerprints,
+    known_ids,
     named,
     parents_to_ask,
     rows_by_rule,
@@ -48,6 +49,7 @@ from dagster_project.warehouse.state import (
     record_account,
     record_gap,
     record_object_state,
+    write_cursor,
 )
 
 T = TypeVar("T")
@@ -55,6 +57,8 @@ Announced = tuple[str | None, bytes]  # whose event it is, where that is known, 
 
 _DAY = 86_400
 _BALANCE_READINGS = 3
+# A list that is also asked for each row of another one has the most requests: these two are read longest.
+_LONGEST = frozenset(one for row in CATALOGUE.values() for target in row.leads_to or () for one in (row.name, target))
 _SAFETY = 1  # days before Stripe forgets events, so that the oldest can still be read
 
 
@@ -73,6 +77,7 @@ class AccountReader:
         self.taken, self.several = set() if taken is None else taken, several
         self.report, self.progress, self.waiting, self.announced = report, progress, waiting, announced
         self.marks: feed.Dirty = {}
+        self.busy: frozenset[str] = frozenset()  # objects that are being read, and so not loaded to their end
         self.gap: int | None = None  # until when the changes before a gap in the feed are known
         self.governor = SharedPace(which.governor)
         self.identified = False
@@ -106,6 +111,7 @@ class AccountReader:
         self.report.accounts.append(self.identity.account_id)
         self.moves, self.anchor = created is None, self.now
         self.cursors = await self.loader.ask(lambda con: cursors_of(con, CATALOGUE, *self.key))
+        self.marks = self.cursors.get("events", {}).get("marks", {})
         self.objects = Objects(
             self.client, self.landing, self.loader, self.key, self.progress, self.anchor, self.moves,
             first=not self.cursors,
@@ -116,25 +122,47 @@ class AccountReader:
         if self.gap is not None:
             since = self.gap
             await self.loader.ask(lambda con: record_gap(con, self.key, since, self.now))
-        if "events" in names:
-            known = await self._events(known, everything=set(names) >= set(CATALOGUE))
+        everything = set(names) >= set(CATALOGUE)
+        if "events" in names and not self.objects.first:
+            known = await self._events(known, everything=everything)
         listed = [
             CATALOGUE[name] for name in names if CATALOGUE[name].strategy in ("window", "chain") and name != "events"
         ]
         await self.loader.ask(lambda con: self._prepare(con, listed, known, created))
-        async with asyncio.TaskGroup() as group:
-            for row in listed:
-                group.create_task(self.objects.guarded(row.name, self._read(row)))
+        if known:
+            await self._lists(listed)
+        else:
+            await self._everything(names, listed, everything=everything)
         if "balance" in names and "balance" not in self.objects.states:
             await self.objects.guarded("balance", self._balance(follow="balance_transactions" in names))
-        await self._shown_by_rows(names)
+        await self._shown_by_rows(names if known else [name for name in names if name in _LONGEST])
+        await self._load(lambda con: self._finish(con, names))
         for name in self.objects.sinks if self.progress else ():
             if self.progress and CATALOGUE[name].strategy == "children":
                 self.progress.done(name, "")
 
-    def _read(self, row: StripeObject) -> Coroutine[Any, Any, str]:
-        itself = self.identity.account if row.name == "accounts" else None
-        return self.objects.read(self.objects.dues[row.name], itself)
+    async def _lists(self, rows: Iterable[StripeObject]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for row in rows:
+                itself = self.identity.account if row.name == "accounts" else None
+                group.create_task(
+                    self.objects.guarded(row.name, self.objects.read(self.objects.dues[row.name], itself))
+                )
+
+    async def _everything(self, names: Sequence[str], rows: Sequence[StripeObject], *, everything: bool) -> None:
+        """All lists from their start. What takes longest goes on while others, and what they show, are read."""
+        self.busy = _LONGEST
+        for name in ("events", *_LONGEST):
+            self.governor.first.add(endpoint_of(CATALOGUE[name].path or ""))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._lists(row for row in rows if row.name in _LONGEST))
+            async with asyncio.TaskGroup() as others:
+                if "events" in names and self.objects.first:
+                    others.create_task(self._first_events(everything=everything))
+                others.create_task(self._lists(row for row in rows if row.name not in _LONGEST))
+            await self._announced()
+            await self._shown_by_rows([name for name in names if name not in _LONGEST])
+        self.busy = frozenset()
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -167,15 +195,9 @@ class AccountReader:
     # ---- events ----------------------------------------------------------------------------------------------
     async def _events(self, known: dict[str, Cursor], *, everything: bool) -> dict[str, Cursor]:
         """Land and load what is new, together with what it announces as owed; the cursors that hold then."""
-        row, cursor = CATALOGUE["events"], known.get("events")
+        cursor = known.get("events")
         low = cursor["until"] - feed.OVERLAP if cursor else self.anchor - EVENT_RETENTION_DAYS * _DAY
-        sink = self.objects.sink(row)
-        self._asks_for("events", [(low, FOREVER)])
-        seen = await self.loader.ask(lambda con: events_since(con, self.key, low))
-        news = feed.News(sink, seen, self.anchor - overlap(row), first=not self.cursors)
-        mine = [batch for batch in self.waiting if (batch.account_id, batch.livemode) == self.key]
-        for batch in mine:
-            news.mark(batch.lines())
+        news = await self._news(low)
         await self.objects.guarded("events", self._poll(news, low))
         failed = not self.objects.went_well("events")
         self.marks = news.marks
@@ -192,12 +214,53 @@ class AccountReader:
         # A run for some objects follows no change of the others, so that it must not move the cursor of the events.
         until: dict[tuple[str, bool], Cursor] = {}
         if everything and not failed and self.moves:
-            until = {self.key: {"until": self.anchor}}
-        batches, sink.batches = [*mine, *sink.batches], []
+            unread = {name: ids for name, ids in news.marks.items() if name not in self.cursors}
+            until = {self.key: _followed(self.anchor, unread)}
+        batches, news.sink.batches = news.sink.batches, []
         await self.loader.load("events", batches, until, moved)
         if failed and self.cursors:
             return _only_without_events({name: self.cursors[name] for name in known})
         return {name: self.cursors[name] for name in known}
+
+    async def _news(self, low: int) -> feed.News:
+        """What listens to events from `low` on, and was told already of those that an interrupted run landed."""
+        row = CATALOGUE["events"]
+        sink = self.objects.sink(row)
+        self._asks_for("events", [(low, FOREVER)])
+        seen = await self.loader.ask(lambda con: events_since(con, self.key, low))
+        began = min((cursor["listed"] for cursor in self.cursors.values() if "listed" in cursor), default=self.anchor)
+        followed = "events" in self.cursors
+        news = feed.News(sink, seen, began - overlap(row), first=not followed, marks=self.marks)
+        sink.batches += [batch for batch in self.waiting if (batch.account_id, batch.livemode) == self.key]
+        for batch in sink.batches:
+            news.mark(batch.lines())
+        return news
+
+    async def _first_events(self, *, everything: bool) -> None:
+        """The events of an account that was never read, while its other objects are."""
+        low = self.anchor - EVENT_RETENTION_DAYS * _DAY
+        news = await self._news(low)
+        await self.objects.events_first(self._poll(news, low))
+        if everything and self.objects.went_well("events") and self.moves:
+            await self.loader.load("events", [], {self.key: _followed(self.anchor, self.marks)}, [])
+
+    async def _announced(self) -> None:
+        """Read what events announced while lists were read, and no list showed."""
+
+        def look(con: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+            ids = {name: self.marks[name].keys() for name in self.marks.keys() & self.objects.dues.keys() - self.busy}
+            return {name: ids[name] - known_ids(con, CATALOGUE[name], self.key, ids[name]) for name in ids}
+
+        if not (self.objects.first and self.marks and self.moves):
+            return
+        late = []
+        for name, ids in (await self._load(look)).items():
+            one = self.objects.dues[name]
+            one.owed.ids |= {id: self.marks[name][id] for id in ids}
+            one.missing |= ids
+            if ids and self.objects.went_well(name):
+                late.append(CATALOGUE[name])
+        await self._lists(late)
 
     def _touch(self, con: duckdb.DuckDBPyConnection, news: feed.News) -> None:
         """Rows that may have changed because of what events tell of other objects."""
@@ -311,7 +374,6 @@ class AccountReader:
                 group.create_task(self.objects.guarded(name, done(reading.of_parents(self.client, sink, parents))))
             for name, ids in gone.items():
                 group.create_task(self.objects.guarded(name, absent(name, ids)))
-        await self._load(lambda con: self._finish(con, names))
 
     def _look(
         self, con: duckdb.DuckDBPyConnection, names: Sequence[str]
@@ -349,11 +411,11 @@ class AccountReader:
 
     # ---- loading ---------------------------------------------------------------------------------------------
     async def _load(self, then: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Everything landed since the last call, with its cursors; then something more."""
+        """Everything landed since the last call, with the cursors of what is read to its end; then something more."""
         return await self.loader.finish(self.key, list(self._landed()), then)
 
     def _landed(self) -> Iterator[Part]:
-        for name in CATALOGUE:
+        for name in (name for name in CATALOGUE if name not in self.busy):
             sink, one = self.objects.sinks.get(name), self.objects.dues.get(name)
             batches = sink.batches if sink else []
             if sink:
@@ -373,12 +435,21 @@ class AccountReader:
         through = self.account.name if self.connected else None
         record(con, self.key, self.client.clock, self.governor, through)
 
+    def _forget_marks(self, con: duckdb.DuckDBPyConnection) -> None:
+        """What events announced of an object is owed by the object itself once it has a cursor."""
+        cursors = cursors_of(con, CATALOGUE, *self.key)
+        followed = cursors.get("events", {})
+        if marks := followed.get("marks"):
+            unread = {name: ids for name, ids in marks.items() if name not in cursors}
+            write_cursor(con, "events", *self.key, _followed(followed["until"], unread))
+
     def _finish(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
         if self.moves:
             read = [
                 name for name, one in self.objects.dues.items() if self.objects.went_well(name) and not one.owed.kept()
             ]
             forget_gaps(con, self.key, read)
+        self._forget_marks(con)
         moment = datetime.fromtimestamp(self.now, UTC)
         self._record_account(con)
         record_object_state(
@@ -398,6 +469,11 @@ class AccountReader:
                 row.state, row.message = "ok", message
         earliest = self.report.synced_until
         self.report.synced_until = moment if earliest.year == 1970 else min(earliest, moment)
+
+
+def _followed(until: int, marks: feed.Dirty) -> Cursor:
+    """The cursor of events, with what they announced of objects that have no cursor yet."""
+    return {"until": until, "marks": marks} if marks else {"until": until}
 
 
 def _only_without_events(cursors: dict[str, Cursor]) -> dict[str, Cursor]:

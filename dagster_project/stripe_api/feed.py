@@ -124,8 +124,9 @@ class News:
     """Takes events for a sink: only those that were never `seen` are landed and mark objects.
 
     `marks` are of all. A `first` reading lists every object anyway: its marks are only of what lists hide, and of what
-    was announced since `late` and may not be listed yet. `appeared` are objects of which rows may be new that have no
-    event of their own, `touched` object -> column -> values of rows that may have changed without one.
+    was announced since `late` and may not be listed yet, or was listed before by a run that was cut short. `appeared`
+    are objects of which rows may be new that have no event of their own, `touched` object -> column -> values of rows
+    that may have changed without one.
     """
 
     sink: Sink
@@ -143,7 +144,8 @@ class News:
     def take(self, page: Page, source: str = "event") -> None:
         new = [at for at, head in enumerate(page.heads) if head.id not in self.seen]
         lines = [page.lines[at] for at in new]
-        self.mark(lines)
+        # A first reading that was cut short may have loaded events and not kept what they announce.
+        self.mark(page.lines if self.first else lines)
         self.sink.take(replace(page, lines=lines, heads=[page.heads[at] for at in new]), source)
 
     async def room(self) -> None:
@@ -156,7 +158,7 @@ class News:
             hidden = any(row.hidden_note for row in _told_of(event.type))
             if not self.first or hidden or event.created >= self.late:
                 dirty([event], self.marks)
-            if not self.first:
+            if not self.first or event.created >= self.late:
                 self._give_away(event)
 
     def _give_away(self, event: Event) -> None:

@@ -103,8 +103,8 @@ class Governor:
     """One per account. `paced` False is for the local simulator, which nobody else shares, until it refuses something.
 
     `leave` is the share of the limits that is left for others. `requests` counts per endpoint, `refusals` 429s per
-    (endpoint, reason) with `lock` for contention on an object. `expected` may be told how many requests an endpoint
-    still needs: those with most come first, because they are what takes longest. Not for several threads.
+    (endpoint, reason) with `lock` for contention on an object. Endpoints
+    in `first` come before others, because they need the most requests. Not for several threads.
     """
 
     livemode: bool = True
@@ -112,7 +112,7 @@ class Governor:
     leave: float = LEFT_FOR_OTHERS
     requests: Counter[str] = field(default_factory=Counter)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
-    expected: dict[str, float] = field(default_factory=dict)
+    first: set[str] = field(default_factory=set)
     recorded: Counter[tuple[str, str]] = field(default_factory=Counter)  # what the warehouse knows of the counts
 
     @classmethod
@@ -227,7 +227,7 @@ class Governor:
             return None
         if self._turns % _FAIR == 0:
             return able[0]
-        return max(able, key=lambda lane: self.expected.get(lane.name, 0.0))
+        return next((lane for lane in able if lane.name in self.first), able[0])
 
     def _start(self, lane: _Lane, now: float) -> None:
         self._turns += 1
@@ -246,7 +246,7 @@ class SharedPace(Governor):
     """One of several accounts that share the limits of a key: the same pace, with counts of its own."""
 
     def __init__(self, whole: Governor) -> None:
-        super().__init__(whole.livemode, whole.paced, whole.leave, expected=whole.expected)
+        super().__init__(whole.livemode, whole.paced, whole.leave, first=whole.first)
         self.whole = whole
 
     def in_mode(self, livemode: bool) -> None:

@@ -18,7 +18,7 @@ from dagster_project.errors import (
     StripeUnreachable,
 )
 from dagster_project.stripe_api import reading
-from dagster_project.stripe_api.catalog import StripeObject
+from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 from dagster_project.stripe_api.client import StripeClient
 from dagster_project.stripe_api.due import Due, kept, may_appear
 from dagster_project.stripe_api.landing import Landing
@@ -33,7 +33,8 @@ class Objects:
     """`dues` are what is to be read, `sinks` where it goes, `states` how it went.
 
     `anchor` is Stripe's clock when the run began. `moves` False is for a range, which moves no cursor; `first` for an
-    account that was never read. `led` are rows whose lists of other objects have been read.
+    account that was never read: its events are read beside everything else. `led` are rows whose lists of other objects
+    have been read.
     """
 
     client: StripeClient
@@ -48,6 +49,7 @@ class Objects:
     dues: dict[str, Due] = field(default_factory=dict)
     sinks: dict[str, Sink] = field(default_factory=dict)
     states: dict[str, tuple[State, str]] = field(default_factory=dict)
+    _held: bool = False  # nothing but events is loaded ahead: versions that they tell cost less when they are first
     _shown: dict[str, int] = field(default_factory=dict)  # rows per object that the progress has been told of
 
     def went_well(self, name: str) -> bool:
@@ -117,9 +119,22 @@ class Objects:
             )  # fmt: skip
             # Events count as seen once they are loaded, so that what they announce must be known by then.
             if row.name != "events" or self.first:
-                sink.on_landed = lambda: self.loader.ahead(sink)
+                sink.on_landed = lambda: self._ahead(sink)
             self.sinks[row.name] = sink
         return self.sinks[row.name]
+
+    def _ahead(self, sink: Sink) -> None:
+        if sink.row.name == "events" or not self._held:
+            self.loader.ahead(sink, last=sink.row.name in self.states)
+
+    async def events_first(self, task: Coroutine[Any, Any, str]) -> None:
+        """Read the events, of which every file is loaded at once, while other objects are read and not loaded yet."""
+        self._held = True
+        await self.guarded("events", task)
+        self._held = False
+        self.loader.ahead(self.sink(CATALOGUE["events"]), last=True)
+        for sink in self.sinks.values():
+            self._ahead(sink)
 
     def one(self, row: StripeObject, line: bytes, path: str, asked_at: datetime, known: Mapping[str, str]) -> None:
         """Land a single object unless it is as the warehouse has it. `stripe.balance` has its name for an id."""
@@ -144,7 +159,7 @@ class Objects:
         self.loader.of(name).seconds += time.monotonic() - began
         # What has been read to its end is loaded while other objects are read; events are with what they announce.
         if name != "events" and name in self.sinks and self.states[name][0] == "ok":
-            self.loader.ahead(self.sinks[name], last=True)
+            self._ahead(self.sinks[name])
         if self.progress:
             state, message = self.states[name]
             self.progress.done(name, "" if state == "ok" else message)

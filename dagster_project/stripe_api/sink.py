@@ -66,6 +66,8 @@ class Sink:
     _buffers: dict[str, _Buffer] = field(default_factory=dict)
     _rows: int = 0
     _nesting: set[asyncio.Task[None]] = field(default_factory=set)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)  # one more embedded list has been read
+    _failure: BaseException | None = None  # of the first that could not be
     _when_landed: list[Callable[[], object]] = field(default_factory=list)
 
     def take(self, page: Page, source: str = "list") -> None:
@@ -104,7 +106,9 @@ class Sink:
         if self.nest:
             self.owed.ids[head.id] = getattr(head, self.row.created_field, None)
             self.nested_of[head.id] += 1
-            self._nesting.add(asyncio.get_running_loop().create_task(self.nest(child, head.id, url)))
+            task = asyncio.get_running_loop().create_task(self.nest(child, head.id, url))
+            self._nesting.add(task)
+            task.add_done_callback(self._nested_ended)
 
     def list_landed(self, id: str) -> None:
         """One of the lists of a row is landed; with the last of them the row is no longer owed."""
@@ -120,26 +124,32 @@ class Sink:
 
     async def room(self) -> None:
         """Wait while too many embedded lists are being read. Raises what the reading of one raised."""
-        while len(self._nesting) > _NESTING:
+        while len(self._nesting) > _NESTING or self._failure:
             await self._some_nested()
 
     async def settle(self) -> None:
         """Wait for the embedded lists. Raises what the reading of one raised."""
-        while self._nesting:
+        while self._nesting or self._failure:
             await self._some_nested()
 
     async def _some_nested(self) -> None:
-        done, _ = await asyncio.wait(self._nesting, return_when=asyncio.FIRST_COMPLETED)
-        self._nesting -= done
-        for task in done:
-            task.result()
+        if not self._failure:
+            self._ended.clear()
+            await self._ended.wait()
+        if self._failure:
+            raise self._failure
+
+    def _nested_ended(self, task: asyncio.Task[None]) -> None:
+        self._nesting.discard(task)
+        self._failure = self._failure or (None if task.cancelled() else task.exception())
+        self._ended.set()
 
     async def abandon(self) -> None:
         """End the reading of embedded lists, because the object's own has failed."""
         for task in self._nesting:
             task.cancel()
         await asyncio.gather(*self._nesting, return_exceptions=True)
-        self._nesting.clear()
+        self._failure = None
 
     def add(self, lines: Iterable[bytes], asked_at: datetime, request: dict[str, Any], source: str) -> None:
         """Lines of one request; they are landed when there are enough of them."""

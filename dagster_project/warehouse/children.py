@@ -46,8 +46,7 @@ def children(con: duckdb.DuckDBPyConnection, row: StripeObject, child: StripeObj
     newest(con, f"{table}_line", table, "_observed_at, _n" if only_named else "_observed_at desc, _n desc")
     complete = f"""
         select p.account_id, p.livemode, p.id as parent, p._observed_at from {seen} as p
-        where not p._deleted and json_exists({container}, '$.data')
-            and coalesce((json_extract({container}, '$.has_more'))::boolean, false) = false
+        where not p._deleted and ({container} ->> '$.has_more') = 'false'
     """
     number = sum(merge(con, child, table, f"{table}_line"))
     if child.parent == row.name and parent:

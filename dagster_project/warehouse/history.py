@@ -13,9 +13,9 @@ from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject
 from dagster_project.warehouse.normalise import pinned
 from dagster_project.warehouse.schema import table_columns
 from dagster_project.warehouse.stage import count
-from dagster_project.warehouse.typed import elements, fingerprint, structure, typed
+from dagster_project.warehouse.typed import elements, structure, typed
 from dagster_project.warehouse.upsert import pair
-from dagster_project.warehouse.versions import keep, listed, write_out
+from dagster_project.warehouse.versions import keep, write_out
 
 
 def find_differing(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
@@ -44,10 +44,9 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
     objects = """
         select account_id, livemode, created, _observed_at, _n, json_extract(_payload, '$.data.object') as json
         from temp.taken_events join temp.event_order using (_row)
-        where (_payload ->> '$.data.object.id') is not null
     """
     con.execute(f"create or replace temp table carried as {pinned(objects)}")
-    seen = {kind for (kind,) in con.execute("select distinct json ->> '$.object' from temp.carried").fetchall()}
+    seen = {kind for (kind,) in con.execute("select distinct kind from temp.carried").fetchall()}
     for row in CATALOGUE.values():
         if not row.history or row.name == "subscription_items" or seen.isdisjoint(row.kinds):
             continue
@@ -58,10 +57,10 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
             f"""
             select e.account_id, e.livemode, e.json, e.created as valid_from,
                    true as exact, 'event' as _source, e._observed_at, e._n, null::varchar as parent
-            from temp.carried as e where (e.json ->> '$.object') in ({kinds})
+            from temp.carried as e where e.kind in ({kinds})
             """,
         )
-        keep(con, row, held=None)
+        keep(con, row, "carried_version", held=None)
     if "subscription" not in seen:
         return
     items = CATALOGUE["subscription_items"]
@@ -72,14 +71,13 @@ def from_events(con: duckdb.DuckDBPyConnection) -> None:
         select e.account_id, e.livemode, unnest({elements("json_extract(e.json, '$.items')")}) as json,
                e.created as valid_from, true as exact, 'event' as _source, e._observed_at, e._n,
                e.json ->> '$.id' as parent
-        from temp.carried as e where (e.json ->> '$.object') = 'subscription'
+        from temp.carried as e where e.kind = 'subscription'
         """,
     )
-    keep(con, items, held=None)
+    keep(con, items, "carried_version", held=None)
     _end_removed_items(
         con,
-        "select account_id, livemode, json ->> '$.id' as id from temp.carried "
-        "where (json ->> '$.object') = 'subscription'",
+        "select account_id, livemode, json ->> '$.id' as id from temp.carried where kind = 'subscription'",
     )
 
 
@@ -88,12 +86,11 @@ def from_rows(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
     con.execute(
         f"""
         create or replace temp view candidate as
-        select {listed(row)}, _payload, _observed_at as valid_from, false as exact, _source, _observed_at, _n,
-               {fingerprint(row)} as _content_hash
+        select account_id, livemode, id, _row, _n, _observed_at as valid_from, false as exact, _source, _observed_at
         from temp.lines semi join temp.differing_{row.name} using (account_id, livemode, id) where not _deleted
         """
     )
-    keep(con, row, held=_new(row))
+    keep(con, row, "observed", held=_new(row))
     if row.name == "subscription_items":
         _end_removed_items(con, "select account_id, livemode, subscription as id from temp.lines")
 
@@ -111,7 +108,7 @@ def from_parents(con: duckdb.DuckDBPyConnection, parent: StripeObject, child: St
         where not _deleted
         """,
     )
-    keep(con, child, held=_new(child))
+    keep(con, child, "carried_version", held=_new(child))
     if child.name == "subscription_items":
         _end_removed_items(con, f"select account_id, livemode, id from temp.differing_{parent.name}")
 
@@ -154,19 +151,18 @@ def _end_removed_items(con: duckdb.DuckDBPyConnection, subscriptions: str) -> No
 
 
 def _candidates(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str) -> None:
-    """`temp.candidate`: versions of `row`, typed, from the JSON that `source` selects."""
+    """`temp.candidate`: versions of `row` in `temp.carried_version`, typed from the JSON that `source` selects."""
     parent = row.parent_column
     given = {parent: "c.parent"} if parent and any(name == parent for name, _, _ in table_columns(row)) else {}
     con.execute(
         f"""
         create or replace temp table carried_version as
-        with c as ({source}),
-        typed as (
-            select c.account_id, c.livemode, {typed(row, given=given)}, c.json as _payload, c.valid_from, c.exact,
-                   c._source, c._observed_at, c._n
-            from (select *, json_transform(json, {structure(row)}) as t from c) as c
-        )
-        select *, {fingerprint(row)} as _content_hash from typed where id is not null
+        select c.account_id, c.livemode, {typed(row, given=given)}, c.json as _payload, c.valid_from, c.exact,
+               c._source, c._observed_at, c._n
+        from (select *, json_transform(json, {structure(row)}) as t from ({source})) as c
         """
     )
-    con.execute("create or replace temp view candidate as from temp.carried_version")
+    con.execute(
+        "create or replace temp view candidate as select account_id, livemode, id, rowid as _row, _n, valid_from, "
+        "exact, _source, _observed_at from temp.carried_version where id is not null"
+    )

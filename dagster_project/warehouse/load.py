@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
-import zstandard
 
 from dagster_project.errors import LandingError, WarehouseError
 from dagster_project.stripe_api.catalog import StripeObject, get
 from dagster_project.stripe_api.landing import Batch, Landing
 from dagster_project.warehouse import drift, gone, history
 from dagster_project.warehouse.children import children, drop_vanished
-from dagster_project.warehouse.stage import count, embedded, stage
+from dagster_project.warehouse.stage import count, embedded, plain_size, stage
 from dagster_project.warehouse.state import (
     Cursor,
     load_version,
@@ -111,7 +110,7 @@ def _groups(batches: list[Batch]) -> list[list[Batch]]:
     groups: list[list[Batch]] = []
     size = 0
     for batch in batches:
-        more = _plain_size(batch)
+        more = plain_size(batch)
         # The order of events inside one second is only known while they are together.
         fits = size + more <= _AT_ONCE or batch.object == "events"
         if groups and fits and (groups[-1][0].source == "absent") == (batch.source == "absent"):
@@ -121,12 +120,6 @@ def _groups(batches: list[Batch]) -> list[list[Batch]]:
             groups.append([batch])
             size = more
     return groups
-
-
-def _plain_size(batch: Batch) -> int:
-    """Bytes of the lines; the frame of zstd starts with them."""
-    with batch.path.open("rb") as file:
-        return max(zstandard.frame_content_size(file.read(18)), batch.bytes)
 
 
 def _apply(con: duckdb.DuckDBPyConnection, row: StripeObject, result: LoadResult, *, absent: bool) -> None:

@@ -9,22 +9,38 @@ from __future__ import annotations
 
 from dagster_project.warehouse.typed import elements
 
+# Long text is parsed for all of these at once: where an old shape shows itself.
+_SIGNS = (
+    "current_period_start", "subscription", "parent", "coupon", "promotion", "discount", "discounts",
+    "total_tax_amounts",
+)  # fmt: skip
+
 
 def pinned(relation: str) -> str:
-    """SQL that gives the rows of `relation` with the objects in its column `json` in the pinned shape."""
+    """SQL that gives the rows of `relation` with the objects in its column `json` in the pinned shape, and their
+    `kind`."""
+    paths = ", ".join(f"'$.{name}'" for name in _SIGNS)
+    moved = f"select *, json ->> '$.object' as kind, json_type(json, [{paths}]) as signs from ({relation})"
     moves = " ".join(
-        f"when json ->> '$.object' = '{kind}' and {old} then json_merge_patch(json, {patch})"
+        f"when kind = '{kind}' and {old} then json_merge_patch(json, {patch})"
         for kind, old, patch in (_subscription(), _invoice(), _promotion_code())
     )
     discount = "json_object('discount', null, 'discounts', [json_extract(json, '$.discount')])"
-    old = "json_type(json, '$.discount') = 'OBJECT' and not json_exists(json, '$.discounts')"
-    billed = "json ->> '$.object' in ('subscription', 'invoice')"
-    taxed = "json ->> '$.object' in ('invoice', 'credit_note') and json_exists(json, '$.total_tax_amounts')"
-    moved = f"select * replace (case {moves} else json end as json) from ({relation})"
-    for where, patch in ((f"{billed} and {old}", discount), (taxed, _taxes())):
-        patched = f"case when {where} then json_merge_patch(json, {patch}) else json end"
-        moved = f"select * replace ({patched} as json) from ({moved})"
-    return moved
+    old = f"{_sign('discount')} = 'OBJECT' and {_sign('discounts')} is null"
+    taxed = f"kind in ('invoice', 'credit_note') and {_sign('total_tax_amounts')} is not null"
+    patches = (f"kind in ('subscription', 'invoice') and {old}", discount), (taxed, _taxes())
+    moved = f"select * replace (case {moves} else json end as json) from ({moved})"
+    for where, patch in patches:
+        moved = (
+            f"select * replace (case when {where} then json_merge_patch(json, {patch}) else json end as json) "
+            f"from ({moved})"
+        )
+    return f"select * exclude (signs) from ({moved})"
+
+
+def _sign(name: str) -> str:
+    """The JSON type of a field; null when it is absent."""
+    return f"signs[{_SIGNS.index(name) + 1}]"
 
 
 def _subscription() -> tuple[str, str, str]:
@@ -39,7 +55,7 @@ def _subscription() -> tuple[str, str, str]:
     patch = (
         f"json_object('current_period_start', null, 'current_period_end', null, 'items', json_object('data', {items}))"
     )
-    return "subscription", "json_type(json, '$.current_period_start') = 'UBIGINT'", patch
+    return "subscription", f"{_sign('current_period_start')} = 'UBIGINT'", patch
 
 
 def _invoice() -> tuple[str, str, str]:
@@ -50,7 +66,7 @@ def _invoice() -> tuple[str, str, str]:
         f"json_object('parent', json_object('type', 'subscription_details', 'subscription_details', {details}), "
         "'subscription', null, 'subscription_details', null, 'charge', null, 'payment_intent', null, 'paid', null)"
     )
-    old = "json_type(json, '$.subscription') in ('VARCHAR', 'OBJECT') and not json_exists(json, '$.parent')"
+    old = f"{_sign('subscription')} in ('VARCHAR', 'OBJECT') and {_sign('parent')} is null"
     return "invoice", old, patch
 
 
@@ -70,4 +86,4 @@ def _promotion_code() -> tuple[str, str, str]:
     """The coupon moved below `promotion`, where it is an id."""
     coupon = "coalesce(json_extract(json, '$.coupon.id'), json_extract(json, '$.coupon'))"
     patch = f"json_object('promotion', json_object('type', 'coupon', 'coupon', {coupon}), 'coupon', null)"
-    return "promotion_code", "json_exists(json, '$.coupon') and not json_exists(json, '$.promotion')", patch
+    return "promotion_code", f"{_sign('coupon')} is not null and {_sign('promotion')} is null", patch

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import duckdb
+import zstandard
 
 from dagster_project.errors import LandingError
 from dagster_project.stripe_api.catalog import CATALOGUE, StripeObject, columns
@@ -81,7 +82,9 @@ def _read(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> str:
     paths = ", ".join("'" + str(batch.path).replace("'", "''") + "'" for batch in batches if batch.rows)
     if not paths:  # a file without lines says through its requests that lists are complete and empty
         return "(select null::json as json, null as filename, null as _parent limit 0)"
-    files = f"read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = 67108864)"
+    # DuckDB keeps twice the longest line in memory, and no line is longer than its file.
+    longest = max(plain_size(batch) for batch in batches) + 1
+    files = f"read_ndjson_objects([{paths}], filename = true, compression = 'zstd', maximum_object_size = {longest})"
     if not count(con, "select count(*) from temp.part"):
         return f"(select *, null::varchar as _parent from {files})"
     con.execute(f"create or replace temp table line as from {files}")
@@ -98,6 +101,12 @@ def _read(con: duckdb.DuckDBPyConnection, batches: list[Batch]) -> str:
         (select l.json, l.filename, p.parent as _parent
          from temp.line as l left join temp.listed as p on p.at = l.rowid)
     """
+
+
+def plain_size(batch: Batch) -> int:
+    """Bytes of a file's lines; the frame of zstd starts with them."""
+    with batch.path.open("rb") as file:
+        return max(zstandard.frame_content_size(file.read(18)), batch.bytes)
 
 
 def newest(con: duckdb.DuckDBPyConnection, lines: str, view: str, order: str) -> None:

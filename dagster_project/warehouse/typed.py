@@ -13,7 +13,7 @@ _RAW = {
     "boolean": "BOOLEAN",
     "time": "BIGINT",
     "decimal": "VARCHAR",
-    "ref": "JSON",
+    "ref": "VARCHAR",
     "json": "JSON",
 }
 
@@ -33,10 +33,7 @@ def finish(column: Column, source: str = "t") -> str:
         case "decimal":
             return f"try_cast({field} as decimal(38,12))"
         case "ref":
-            found = f"when 'OBJECT' then {field} ->> '$.id' when 'NULL' then null else {field} ->> '$'"
-            return f"case json_type({field}) {found} end"
-        case "json":
-            return f"case json_type({field}) when 'NULL' then null else {field} end"
+            return f"case when starts_with({field}, '{{') then {field} ->> '$.id' else {field} end"
         case _:
             return field
 
@@ -66,11 +63,11 @@ def container_of(row: StripeObject, path: str) -> str:
 
 
 def elements(container: str) -> str:
-    """The objects of an embedded list, array or single object, as a list of JSON."""
+    """The objects of an embedded list, array or single object, as a list of JSON. Long text is parsed only once."""
     return (
-        f"case json_type({container}) when 'ARRAY' then from_json({container}, '[\"JSON\"]') "
-        f"when 'OBJECT' then case when json_exists({container}, '$.data') "
-        f"then from_json(json_extract({container}, '$.data'), '[\"JSON\"]') else [{container}] end else [] end"
+        f"case when starts_with({container}, '[') then json_transform({container}, '[\"JSON\"]') "
+        f"when starts_with({container}, '{{') "
+        f'then coalesce(json_transform({container}, \'{{"data":["JSON"]}}\').data, [{container}]) else [] end'
     )
 
 

@@ -53,58 +53,46 @@ def write_out(con: duckdb.DuckDBPyConnection, row: StripeObject, places: str) ->
     )
 
 
-def keep(con: duckdb.DuckDBPyConnection, row: StripeObject, *, held: str | None) -> None:
+def keep(con: duckdb.DuckDBPyConnection, row: StripeObject, lines: str, *, held: str | None) -> None:
     """Add the versions in `temp.candidate`: order all versions of the touched objects, keep those that differ from the
     one before, and close the intervals. Of several versions inside one second the last one stays.
 
-    `held`: a relation of the keys whose row in `stripe.<object>` is new and came with these candidates; None when the
-    candidates are no rows of the table.
+    A candidate is a narrow row; its `_row` is the place of the whole one in the table `temp.<lines>`. `held`: a
+    relation of the keys whose row in `stripe.<object>` is new and came with these candidates; None when the candidates
+    are no rows of the table.
     """
     # Most objects are seen for the first time, and once: they need no ordering.
-    if held is None:
-        table, shown = f"sync.version_{row.name}", f"{listed(row)}, _payload"
-        _first(con, row, f"anti join sync.single_{row.name} using ({_KEY})")
-    else:
-        table, shown = f"sync.single_{row.name}", _KEY
-        _first(con, row, f"semi join ({held}) using ({_KEY})")
-    meta = _META if held is None else "_source, _observed_at"
-    con.execute(
-        f"insert into {table} ({shown}, valid_from, _valid_from_is_exact, {meta}) "
-        f"select {shown}, valid_from, exact, {meta} from temp.candidate semi join temp.once using ({_KEY})"
-    )
-    # By key first: whole rows and their content hashes are only worked out for those that need an order.
-    con.execute(
-        "create or replace temp table other as "
-        f"select distinct {_KEY}, _n from temp.candidate anti join temp.once using ({_KEY})"
-    )
-    if count(con, "select count(*) from temp.other"):
-        con.execute(
-            "create or replace temp table several as select c.* "
-            f"from temp.candidate as c join temp.other using ({_KEY}, _n)"
-        )
-        _order(con, row)
-
-
-def _first(con: duckdb.DuckDBPyConnection, row: StripeObject, also: str) -> None:
-    """`temp.once`: keys that have one candidate and no version yet."""
+    also = f"anti join sync.single_{row.name}" if held is None else f"semi join ({held})"
     con.execute(
         f"""
         create or replace temp table once as
-        select {_KEY} from temp.candidate {also} anti join sync.version_{row.name} using ({_KEY})
-        group by all having count(*) = 1
+        select {_KEY}, any_value(_row) as _row from temp.candidate {also} using ({_KEY})
+        anti join sync.version_{row.name} using ({_KEY}) group by all having count(*) = 1
         """
     )
+    if held is None:
+        _write(con, row, f"temp.{lines}", "select *, null::timestamptz as valid_to from temp.candidate "
+               "where _row in (select _row from temp.once)")  # fmt: skip
+    else:
+        con.execute(
+            f"insert into sync.single_{row.name} ({_KEY}, valid_from, _valid_from_is_exact, _source, _observed_at) "
+            f"select {_KEY}, valid_from, exact, _source, _observed_at from temp.candidate "
+            "where _row in (select _row from temp.once)"
+        )
+    con.execute(f"create or replace temp table several as from temp.candidate anti join temp.once using ({_KEY})")
+    if count(con, "select count(*) from temp.several"):
+        _order(con, row, lines)
 
 
-def _order(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
+def _order(con: duckdb.DuckDBPyConnection, row: StripeObject, lines: str) -> None:
     """Work out all versions of the objects in `temp.several` anew, also from their row: an event may come late, and say
-    what was before it was last read."""
-    table, columns = f"sync.version_{row.name}", listed(row)
+    what was before it was last read. Narrow rows are ordered; whole ones are only written where they are new."""
+    kept, table = f"sync.version_{row.name}", f'stripe."{row.name}"'
     con.execute(
         f"""
         create or replace temp table touched as
         select k.*, t.rowid as _at
-        from (select distinct {_KEY} from temp.several) as k left join stripe."{row.name}" as t using ({_KEY})
+        from (select distinct {_KEY} from temp.several) as k left join {table} as t using ({_KEY})
         """
     )
     write_out(con, row, "select * from temp.touched")
@@ -112,14 +100,18 @@ def _order(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
         f"""
         create or replace temp table version as
         with every as (
-            select {columns}, _payload, valid_from, _valid_from_is_exact as exact, {_META},
+            select {_KEY}, 'version' as part, rowid as _row, valid_from, _valid_from_is_exact as exact, {_META},
                    -9000000000000000000::bigint as _n
-            from {table} semi join temp.touched using ({_KEY})
+            from {kept} semi join temp.touched using ({_KEY})
             union all
-            select {columns}, _payload, valid_from, exact, {_META}, _n from temp.several
+            select {_KEY}, 'line', s._row, s.valid_from, s.exact, s._source, s._observed_at, l._content_hash, s._n
+            from temp.several as s join (
+                select rowid as _row, {fingerprint(row)} as _content_hash from temp.{lines}
+                where rowid in (select _row from temp.several)
+            ) as l using (_row)
             union all
-            select {columns}, _payload, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1
-            from stripe."{row.name}" where rowid in (select _at from temp.touched) and _deleted_at is null
+            select {_KEY}, 'row', rowid, _observed_at, false, _source, _observed_at, {fingerprint(row)}, -1
+            from {table} where rowid in (select _at from temp.touched) and _deleted_at is null
         ),
         last_of_second as (
             select * from every
@@ -133,10 +125,28 @@ def _order(con: duckdb.DuckDBPyConnection, row: StripeObject) -> None:
         """
     )
     con.execute(
-        f"delete from {table} as h using temp.touched as c "
-        "where h.account_id = c.account_id and h.livemode = c.livemode and h.id = c.id"
+        f"delete from {kept} where rowid in (select v.rowid from {kept} as v semi join temp.touched using ({_KEY}) "
+        "anti join (select _row from temp.version where part = 'version') as o on o._row = v.rowid)"
     )
     con.execute(
-        f"insert into {table} ({columns}, _payload, valid_from, valid_to, _valid_from_is_exact, {_META}) "
-        f"select {columns}, _payload, valid_from, valid_to, exact, {_META} from temp.version"
+        f"update {kept} as v set valid_to = o.valid_to from temp.version as o "
+        "where o.part = 'version' and o._row = v.rowid and v.valid_to is distinct from o.valid_to"
+    )
+    for part, source in (("line", f"temp.{lines}"), ("row", table)):
+        _write(con, row, source, f"select * from temp.version where part = '{part}'")
+
+
+def _write(con: duckdb.DuckDBPyConnection, row: StripeObject, source: str, versions: str) -> None:
+    """Put the rows of `source` to which the `_row` of `versions` leads into `sync.version_<object>`."""
+    con.execute(
+        f"""
+        insert into sync.version_{row.name}
+            ({listed(row)}, _payload, valid_from, valid_to, _valid_from_is_exact, {_META})
+        select {listed(row)}, _payload, v.valid_from, v.valid_to, v.exact, v._source, v._observed_at, t._content_hash
+        from (
+            select rowid as _row, {listed(row)}, _payload, {fingerprint(row)} as _content_hash from {source}
+            where rowid in (select _row from ({versions}))
+        ) as t
+        join (select _row, valid_from, valid_to, exact, _source, _observed_at from ({versions})) as v using (_row)
+        """
     )
