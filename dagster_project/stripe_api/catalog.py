@@ -55,6 +55,7 @@ class StripeObject:
     sweep_hours: int = 24
     relist_hours: int | None = None
     volatile: tuple[str, ...] = ()
+    alone_by: str | None = None
     again_hours: int | None = None
     named_sql: str | None = None
     history: bool = False

@@ -10,7 +10,7 @@ import duckdb
 from dagster_project.stripe_api.catalog import StripeObject
 from dagster_project.stripe_api.owed import FOREVER, Owed
 from dagster_project.stripe_api.plan import Place, cheapest
-from dagster_project.stripe_api.standing import Key, fingerprints, known_ids, places, rows_by_rule
+from dagster_project.stripe_api.standing import Key, fingerprints, known_ids, places, rows_by_rule, values_of
 from dagster_project.warehouse.state import Cursor
 
 # Rows may become listable late with an older `created` (https://github.com/singer-io/tap-stripe/pull/45 saw balance
@@ -28,7 +28,8 @@ def overlap(row: StripeObject) -> int:
 @dataclass
 class Due:
     """`cursor` is what holds once everything `owed` has been read; `known` are fingerprints of rows that are read
-    again, `missing` ids that the warehouse has not. `sweep`: the slow cycle of what no event tells is due; `swept`:
+    again, `missing` ids that the warehouse has not. Beside what is listed, `single` ids are read one by one, and
+    `filtered` ones listed by the value of a filter. `sweep`: the slow cycle of what no event tells is due; `swept`:
     rows are read again by a rule."""
 
     row: StripeObject
@@ -36,6 +37,8 @@ class Due:
     owed: Owed
     known: Mapping[str, str] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    single: list[str] = field(default_factory=list)
+    filtered: dict[str, str] = field(default_factory=dict)
     sweep: bool = False
     swept: bool = False
 
@@ -100,10 +103,12 @@ def prepared(con: duckdb.DuckDBPyConnection, one: Due, key: Key, now: int) -> Du
     if row.strategy == "window" and not one.cursor.get("plain"):
         at = places(con, row, key, owed.ids) if len(owed.ids) > 1 else {}
         covered = {id for id, place in at.items() if _inside(owed, place)}
-        plan = cheapest(
-            {id: place for id, place in at.items() if id not in covered}, [id for id in owed.ids if id not in at]
-        )
+        apart = {id: place for id, place in at.items() if id not in covered}
+        filters = values_of(con, row, key, apart.keys()) if row.alone_by and apart else {}
+        plan = cheapest(apart, [id for id in owed.ids if id not in at], filters)
         owed.owe(plan.ranges)
+        # What stands nowhere may be shown by a list.
+        one.single, one.filtered = [id for id in plan.single if id in apart], plan.filtered
     if "whole" not in one.cursor or row.relist_hours is not None:
         ranges = None if row.strategy == "chain" or one.cursor.get("plain") else owed.ranges
         one.known = fingerprints(con, row, key, ranges, [*owed.ids, *itself])

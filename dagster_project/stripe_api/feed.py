@@ -28,6 +28,7 @@ class _Object(msgspec.Struct):
 
 class _Data(msgspec.Struct):
     object: msgspec.Raw
+    previous_attributes: msgspec.Raw | None = None
 
 
 class Event(msgspec.Struct):
@@ -41,6 +42,7 @@ class Event(msgspec.Struct):
 _event = msgspec.json.Decoder(Event)
 _object = msgspec.json.Decoder(_Object)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_before = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 Dirty = dict[str, dict[str, int | None]]
 
@@ -70,12 +72,21 @@ def dirty(events: Iterable[Event], marked: Dirty | None = None) -> Dirty:
                 made = head.created if head.created is not None else head.date
                 marked.setdefault(row.name, {})[head.id] = None if gone else made
             if row.marks:
-                values = _fields.decode(event.data.object)
+                values, notes = _fields.decode(event.data.object), _only_notes(event)
                 for field, target in row.marks.items():
+                    # What its owner noted on an object changes no other one that does not show it.
+                    if notes and target not in (row.embedded_in or {}):
+                        continue
                     id = _reference(_inside(values, field))
                     if id:
                         marked.setdefault(target, {}).setdefault(id, None)
     return marked
+
+
+def _only_notes(event: Event) -> bool:
+    before = event.data.previous_attributes
+    changed = _before.decode(before) if before else None
+    return changed is not None and 0 < len(changed) == len(changed.keys() & {"metadata", "description"})
 
 
 @cache

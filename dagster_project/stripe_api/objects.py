@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -73,18 +74,15 @@ class Objects:
         return await self._owed(one, sink)
 
     async def _owed(self, one: Due, sink: Sink) -> str:
-        """Lists first: they may show rows that would otherwise be read one by one."""
+        """Lists, and what no list shows; then the rest, which lists might have shown."""
         row, owed = one.row, one.owed
         if owed.ranges and one.cursor.get("plain"):
             owed.ranges, owed.after = [], ""
         try:
-            if owed.ranges:
-                source = "sweep" if one.swept else "list"
-                if await reading.by_window(self.client, sink, owed.ranges, source, left=owed.follow):
-                    one.cursor["plain"] = True
-            elif owed.after is not None:
-                await reading.by_chain(self.client, sink, after=owed.after, reached=owed.reach)
-                owed.after = None
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listed(one, sink))
+                group.create_task(reading.by_id(self.client, sink, one.single))
+                group.create_task(reading.by_filter(self.client, sink, sorted(set(one.filtered.values()))))
             owed.update()
             now = int(self.client.clock.timestamp())
             rest = [id for id in owed.ids if id not in sink.nested_of]
@@ -97,6 +95,16 @@ class Objects:
                     other.flush()
             sink.flush()
         return "no `created` filter here; read as one list" if one.cursor.get("plain") else ""
+
+    async def _listed(self, one: Due, sink: Sink) -> None:
+        owed = one.owed
+        if owed.ranges:
+            source = "sweep" if one.swept else "list"
+            if await reading.by_window(self.client, sink, owed.ranges, source, left=owed.follow):
+                one.cursor["plain"] = True
+        elif owed.after is not None:
+            await reading.by_chain(self.client, sink, after=owed.after, reached=owed.reach)
+            owed.after = None
 
     async def _nested(self, row: StripeObject, child: StripeObject, parent: str, url: str) -> None:
         """A list that a row of `row` embeds or leads to."""

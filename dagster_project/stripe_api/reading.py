@@ -153,6 +153,17 @@ async def by_id(
     await each(one(id) for id in ids)
 
 
+async def by_filter(client: StripeClient, sink: Sink, values: Iterable[str]) -> None:
+    """What the list shows by single values of the catalogue's filter, which is little."""
+    row = sink.row
+
+    async def one(value: str) -> None:
+        async for page in pages(client, row, row.path or "", {str(row.alone_by): value}):
+            sink.take(page)
+
+    await each(one(value) for value in values)
+
+
 async def nested(client: StripeClient, child: StripeObject, url: str) -> list[Page]:
     """All pages of a list that an object embeds and that goes on beyond its first page, or that it leads to."""
     path, _, query = url.partition("?")

@@ -80,6 +80,16 @@ def places(
     return {id: Place(at, made, last) for id, at, made, last in found.fetchall()}
 
 
+def values_of(con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, ids: Collection[str]) -> dict[str, str]:
+    """Of rows the values of the filter that shows them with few others."""
+    rows = con.execute(
+        f"select id, {row.alone_by} from stripe.{row.name} where {_OWN} and {row.alone_by} is not null "
+        "and id in (select unnest(?::varchar[]))",
+        [*key, list(ids)],
+    )
+    return dict(rows.fetchall())
+
+
 def known_ids(con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, ids: Collection[str]) -> set[str]:
     """Those of `ids` that the warehouse has."""
     rows = con.execute(

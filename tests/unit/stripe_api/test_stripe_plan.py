@@ -42,6 +42,48 @@ def test_many_single_reads_are_shared_between_both_ways_of_asking_for_one_row() 
     assert plan.requests == 400
     crowded = {id: Place(place.at, place.made, place.at + 300) for id, place in places.items()}
     assert cheapest(crowded).ranges == [], "a second with more rows than a page is no single request"
+    by_filter = cheapest(crowded, filters={id: f"pi_{id}" for id in crowded})
+    assert by_filter.requests == 400
+    assert abs(len(by_filter.single) - len(by_filter.filtered)) <= 24
+    assert {*by_filter.single, *by_filter.filtered} == crowded.keys()
+
+
+def test_a_crowded_second_is_listed_to_its_end_where_that_is_cheaper() -> None:
+    def crowd(wanted: int) -> dict[str, Place]:
+        return {str(n): Place(1, 1000, 250) for n in range(wanted)}
+
+    assert (cheapest(crowd(200)).ranges, cheapest(crowd(200)).requests) == ([(1000, 1000)], 3)
+    assert (cheapest(crowd(2)).ranges, cheapest(crowd(2)).requests) == ([], 2)
+    beside = crowd(200) | {"x": Place(251, 999, 251), "y": Place(300, 950, 300)}
+    assert (cheapest(beside).ranges, cheapest(beside).requests) == ([(950, 1000)], 3)
+
+
+def test_no_way_of_covering_crowded_and_quiet_seconds_is_cheaper() -> None:
+    def least(groups: list[tuple[Place, int]]) -> int:
+        """Every way of cutting them into lists, single seconds by the cheaper of both."""
+        found = [0] * (len(groups) + 1)
+        for end in range(1, len(groups) + 1):
+            found[end] = min(
+                found[first] + min(
+                    -(-(groups[end - 1][0].last - groups[first][0].at + 1) // PAGE),
+                    sum(wanted for _, wanted in groups[first:end]),
+                )
+                for first in range(end)
+            )  # fmt: skip
+        return found[-1]
+
+    for seed in range(200):
+        dice = random.Random(seed)
+        groups, at, made = [], 1, 10_000
+        for _ in range(dice.randrange(1, 40)):
+            size = dice.choice([1, 1, 2, 60, 180, 350])
+            groups.append((Place(at, made, at + size - 1), dice.randrange(1, size + 1)))
+            at, made = at + size + dice.choice([0, 5, 80, 400]), made - dice.randrange(1, 50)
+        places = {f"{n}-{one}": place for n, (place, wanted) in enumerate(groups) for one in range(wanted)}
+        plan = cheapest(places)
+        assert plan.requests == least(groups)
+        for id, place in places.items():
+            assert id in plan.single or covered(plan.ranges, place.made)
 
 
 def test_a_page_that_a_crowded_second_would_overflow_is_not_planned() -> None:
