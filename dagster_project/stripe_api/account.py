@@ -55,6 +55,9 @@ from dagster_project.warehouse.state import (
 T = TypeVar("T")
 Announced = tuple[str | None, bytes]  # whose event it is, where that is known, and its body
 
+# Files of events, the cursor of events that holds once they are loaded, and those of objects with what they owe then.
+Heard = tuple[list[Batch], dict[tuple[str, bool], Cursor], list[tuple[str, tuple[str, bool], Cursor]]]
+
 _DAY = 86_400
 _BALANCE_READINGS = 3
 # A list that is also asked for each row of another one has the most requests: these two are read longest.
@@ -77,6 +80,7 @@ class AccountReader:
         self.taken, self.several = set() if taken is None else taken, several
         self.report, self.progress, self.waiting, self.announced = report, progress, waiting, announced
         self.marks: feed.Dirty = {}
+        self.heard: Heard | None = None
         self.busy: frozenset[str] = frozenset()  # objects that are being read, and so not loaded to their end
         self.gap: int | None = None  # until when the changes before a gap in the feed are known
         self.governor = SharedPace(which.governor)
@@ -129,10 +133,13 @@ class AccountReader:
             CATALOGUE[name] for name in names if CATALOGUE[name].strategy in ("window", "chain") and name != "events"
         ]
         await self.loader.ask(lambda con: self._prepare(con, listed, known, created))
-        if known:
-            await self._lists(listed)
-        else:
-            await self._everything(names, listed, everything=everything)
+        async with asyncio.TaskGroup() as group:
+            if self.heard:  # the first in the warehouse's queue
+                group.create_task(self.loader.load("events", *self.heard))
+            if known:
+                group.create_task(self._lists(listed))
+            else:
+                group.create_task(self._everything(names, listed, everything=everything))
         if "balance" in names and "balance" not in self.objects.states:
             await self.objects.guarded("balance", self._balance(follow="balance_transactions" in names))
         await self._shown_by_rows(names if known else [name for name in names if name in _LONGEST])
@@ -194,7 +201,8 @@ class AccountReader:
 
     # ---- events ----------------------------------------------------------------------------------------------
     async def _events(self, known: dict[str, Cursor], *, everything: bool) -> dict[str, Cursor]:
-        """Land and load what is new, together with what it announces as owed; the cursors that hold then."""
+        """Land what is new; the cursors that hold then. What it announces is owed, and `heard` is to be loaded with it
+        before anything that is read because of it."""
         cursor = known.get("events")
         low = cursor["until"] - feed.OVERLAP if cursor else self.anchor - EVENT_RETENTION_DAYS * _DAY
         news = await self._news(low)
@@ -217,7 +225,7 @@ class AccountReader:
             unread = {name: ids for name, ids in news.marks.items() if name not in self.cursors}
             until = {self.key: _followed(self.anchor, unread)}
         batches, news.sink.batches = news.sink.batches, []
-        await self.loader.load("events", batches, until, moved)
+        self.heard = batches, until, moved
         if failed and self.cursors:
             return _only_without_events({name: self.cursors[name] for name in known})
         return {name: self.cursors[name] for name in known}

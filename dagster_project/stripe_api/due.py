@@ -29,8 +29,8 @@ def overlap(row: StripeObject) -> int:
 class Due:
     """`cursor` is what holds once everything `owed` has been read; `known` are fingerprints of rows that are read
     again, `missing` ids that the warehouse has not. Beside what is listed, `single` ids are read one by one, and
-    `filtered` ones listed by the value of a filter. `sweep`: the slow cycle of what no event tells is due; `swept`:
-    rows are read again by a rule."""
+    `filtered` ones listed by their second and the value of a filter. `sweep`: the slow cycle of what no event tells is
+    due; `swept`: rows are read again by a rule."""
 
     row: StripeObject
     cursor: Cursor
@@ -38,7 +38,7 @@ class Due:
     known: Mapping[str, str] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
     single: list[str] = field(default_factory=list)
-    filtered: dict[str, str] = field(default_factory=dict)
+    filtered: dict[str, tuple[int, str]] = field(default_factory=dict)
     sweep: bool = False
     swept: bool = False
 

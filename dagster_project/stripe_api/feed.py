@@ -28,7 +28,7 @@ class _Object(msgspec.Struct):
 
 class _Data(msgspec.Struct):
     object: msgspec.Raw
-    previous_attributes: msgspec.Raw | None = None
+    previous_attributes: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Event(msgspec.Struct):
@@ -84,8 +84,7 @@ def dirty(events: Iterable[Event], marked: Dirty | None = None) -> Dirty:
 
 
 def _only_notes(event: Event) -> bool:
-    before = event.data.previous_attributes
-    changed = _before.decode(before) if before else None
+    changed = _before.decode(event.data.previous_attributes)
     return changed is not None and 0 < len(changed) == len(changed.keys() & {"metadata", "description"})
 
 

@@ -26,11 +26,11 @@ class Place:
 @dataclass(frozen=True)
 class Plan:
     """`ranges` of `created` to list, which takes so many `pages`; `single` ids to read one by one, `filtered` ids to
-    list alone by the value of a filter."""
+    list alone by their second and the value of a filter."""
 
     ranges: list[Range]
     single: list[str]
-    filtered: dict[str, str] = field(default_factory=dict)
+    filtered: dict[str, tuple[int, str]] = field(default_factory=dict)
     pages: int = 0
 
     @property
@@ -51,8 +51,8 @@ def cheapest(
 ) -> Plan:
     """Cover every row with pages of the list or single reads, whichever takes fewer requests.
 
-    Of the single reads, half become lists: of their one second where a page holds it, or by the value of a filter that
-    shows little else (`filters`: id to value). List and single read have a rate limit each
+    Of the single reads, half become lists: of their one second where a page holds it, or of that and a filter that
+    leaves only them (`filters`: id to value). List and single read have a rate limit each
     (https://docs.stripe.com/rate-limits), so that both are used. `unplaced` rows can only be read singly.
     """
     seconds: dict[int, _Second] = {}
@@ -66,7 +66,7 @@ def cheapest(
         else:
             ranges.append((group[-1].place.made, group[0].place.made))
             pages += cost
-    single, filtered = sorted(unplaced), dict[str, str]()
+    single, filtered = sorted(unplaced), dict[str, tuple[int, str]]()
     surplus = len(single) + len(lonely) - pages
     for id, place in lonely:
         fits, value = place.last - place.at < PAGE, (filters or {}).get(id)
@@ -78,7 +78,7 @@ def cheapest(
             ranges.append((place.made, place.made))
             pages += 1
         elif value:
-            filtered[id] = value
+            filtered[id] = place.made, value
     return Plan(merged(ranges), single, filtered, pages)
 
 

@@ -153,15 +153,16 @@ async def by_id(
     await each(one(id) for id in ids)
 
 
-async def by_filter(client: StripeClient, sink: Sink, values: Iterable[str]) -> None:
-    """What the list shows by single values of the catalogue's filter, which is little."""
+async def by_filter(client: StripeClient, sink: Sink, asked: Iterable[tuple[int, str]]) -> None:
+    """What the list shows of single seconds by a value of the catalogue's filter, which is little."""
     row = sink.row
 
-    async def one(value: str) -> None:
-        async for page in pages(client, row, row.path or "", {str(row.alone_by): value}):
+    async def one(second: int, value: str) -> None:
+        exactly = {"created[gte]": second, "created[lte]": second, str(row.alone_by): value}
+        async for page in pages(client, row, row.path or "", {**row.lists[0], **exactly}):
             sink.take(page)
 
-    await each(one(value) for value in values)
+    await each(one(second, value) for second, value in asked)
 
 
 async def nested(client: StripeClient, child: StripeObject, url: str) -> list[Page]:

@@ -81,7 +81,7 @@ def places(
 
 
 def values_of(con: duckdb.DuckDBPyConnection, row: StripeObject, key: Key, ids: Collection[str]) -> dict[str, str]:
-    """Of rows the values of the filter that shows them with few others."""
+    """Of rows the values of the filter that, with their second, shows them alone."""
     rows = con.execute(
         f"select id, {row.alone_by} from stripe.{row.name} where {_OWN} and {row.alone_by} is not null "
         "and id in (select unnest(?::varchar[]))",
