@@ -44,7 +44,7 @@ def run(settings: Settings) -> int:
     say("   make dev                                                         the Dagster UI on http://127.0.0.1:3000")
     say(
         "   .venv/bin/python -c \"import duckdb; print(duckdb.connect('data/warehouse.duckdb', read_only=True)"
-        ".sql('select month, currency, opening, closing from marts.rpt_mrr_rollforward order by 1 desc'))\""
+        ".sql('select basis, month, currency, opening, closing from marts.rpt_mrr_rollforward order by all desc'))\""
     )
     say("   .venv/bin/ledgerline simulator advance --days 1 && .venv/bin/ledgerline refresh")
     return 0 if ties and not outcome.problems else 1

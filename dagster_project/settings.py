@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagster_project.accounts import Account, percent, read_accounts
 from dagster_project.errors import SettingError, UsageError
+from dagster_project.metrics.policies import Policy
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,7 +59,16 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("LEDGERLINE_TIMEZONE", "UTC", "Reporting time zone: where a month begins and ends."),
     Setting("LEDGERLINE_CURRENCY", None, "Reporting currency; default: the account's."),
-    Setting("LEDGERLINE_MRR_POLICY", "default", "How MRR is counted: `default` (dbt/seeds/metric_policies.csv)."),
+    Setting(
+        "LEDGERLINE_MRR_POLICY",
+        "default",
+        "How MRR is counted: `default`, `stripe_dashboard`, `chartmogul`, `profitwell`, or the path of a YAML file.",
+    ),
+    Setting(
+        "LEDGERLINE_FX_RATES",
+        None,
+        "Path of a CSV of exchange rates (month or day, currency, to_currency, rate), before the ECB's.",
+    ),
     Setting("LEDGERLINE_WAREHOUSE", "file", "Where the warehouse lives: `file`."),
     Setting("LEDGERLINE_ROUTES", "dagster_project/routes", "Folder of the route files."),
     Setting("LEDGERLINE_UI_PORT", "3000", "Port of the Dagster UI that `make dev` starts."),
@@ -201,10 +211,13 @@ class Settings:
                 f"LEDGERLINE_WAREHOUSE: {self.values['LEDGERLINE_WAREHOUSE']!r} is not there yet.",
                 "Use `file`.",
             )
-        if self.values["LEDGERLINE_MRR_POLICY"] != "default":
-            raise SettingError(
-                f"LEDGERLINE_MRR_POLICY: {self.values['LEDGERLINE_MRR_POLICY']!r} is not there yet.", "Use `default`."
-            )
+        try:
+            Policy.named(str(self.values["LEDGERLINE_MRR_POLICY"]))
+        except SettingError as error:
+            raise SettingError(f"LEDGERLINE_MRR_POLICY: {error.message}", error.next_step) from error
+        rates = self.values["LEDGERLINE_FX_RATES"]
+        if rates and not Path(rates).is_file():
+            raise SettingError(f"LEDGERLINE_FX_RATES: {rates} is no file.", "Give the path of a CSV file.")
         currency = self.values["LEDGERLINE_CURRENCY"]
         if currency and not re.fullmatch(r"[A-Za-z]{3}", currency):
             raise SettingError(

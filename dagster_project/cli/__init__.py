@@ -92,9 +92,9 @@ for command in (
     project.dev,
     project.docs,
     project.bench,
+    project.golden,
 ):
     cli.add_command(command)
-_later("golden", "Worked cases through the real pipeline")
 _later("approve", "Approve a held effect")
 _later("reject", "Reject a held effect")
 _later("explain", "From a number to the Stripe objects behind it")

@@ -52,3 +52,26 @@ def bench(
 
     parts = tuple(filter(None, (only or "").split(",")))
     return run(names, Options(parts, scale, peer_python, keep), as_json=as_json)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+@click.option(
+    "--feed", type=click.Choice(["events", "versions"]), default="events", show_default=True,
+    help="How history arrives: as Stripe's events, or as readings of every version.",
+)  # fmt: skip
+def golden(files: tuple[Path, ...], feed: str) -> int:
+    """Worked cases through the real pipeline: each case and variant as an account of its own, all in one build."""
+    from tempfile import TemporaryDirectory
+
+    from dagster_project.golden.run import outcomes
+
+    failed = passed = 0
+    with TemporaryDirectory(prefix="ledgerline-golden-") as folder:
+        for outcome in outcomes(files, feed, Path(folder)):
+            failed, passed = failed + bool(outcome.differences), passed + (not outcome.differences)
+            say(f"{'FAILED' if outcome.differences else 'passed'}  {outcome.label}")
+            for line in outcome.differences:
+                say(f"        {line}")
+    say(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0

@@ -20,6 +20,7 @@ from dagster_dbt import DbtCliResource, DbtProject
 from packaging.version import Version
 
 from dagster_project.errors import LedgerlineError
+from dagster_project.metrics.install import reported
 from dagster_project.settings import PROJECT_ROOT, Settings
 
 DBT_FOLDER = PROJECT_ROOT / "dbt"
@@ -104,8 +105,10 @@ def ensure_manifest(settings: Settings) -> Path:
 
 
 def _fingerprint(settings: Settings) -> str:
-    """What decides the models besides their rows: time zone, currency and the project's own files."""
-    digest = hashlib.sha256(f"{settings.timezone}|{settings['LEDGERLINE_CURRENCY']}".encode())
+    """What decides the models besides their rows: time zone, currency, policy, rates and the project's own files."""
+    digest = hashlib.sha256(f"{settings.timezone}|{settings['LEDGERLINE_CURRENCY']}|{reported(settings).hash}".encode())
+    if settings["LEDGERLINE_FX_RATES"]:
+        digest.update(Path(str(settings["LEDGERLINE_FX_RATES"])).read_bytes())
     for path in sorted(DBT_FOLDER.rglob("*")):
         if path.suffix in _SOURCES and path.is_file() and path.relative_to(DBT_FOLDER).parts[0] != "target":
             digest.update(path.read_bytes())

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
+from dagster_project.metrics.install import install
 from dagster_project.orchestration.dbt_project import Dbt, project, remember_build, target, told
 from dagster_project.orchestration.extract import OWNERS, RunLog
 from dagster_project.orchestration.pools import DUCKDB_WRITE
@@ -68,6 +69,7 @@ def build_models(settings: Settings, manifest: Path) -> dg.AssetsDefinition:
         from dagster_project.warehouse.state import mark_built
 
         with ledgerline.warehouse.connect() as con:
+            install(con, ledgerline.settings)
             version = load_version(con)
         # Unit tests are for whoever changes a model: `make test`.
         command = ["build", "--exclude", "resource_type:unit_test"]

@@ -120,12 +120,10 @@ def _describe(publication: "Publication", tables: Iterable[dg.AssetKey]) -> tupl
 
 
 def _headline(con: "DuckDBPyConnection") -> dict[str, Any]:
-    """The newest months of the roll-forward, a table of all currencies and a chart of each, of one policy and of the
-    reporting currency where it is built. Empty when there is no month yet."""
+    """The newest months of the roll-forward, a table of all currencies and a chart of each. Empty before any month."""
     rows = con.execute(
         "SELECT currency, month, CAST(sum(opening) AS BIGINT), CAST(sum(closing) AS BIGINT)"
-        " FROM marts.rpt_mrr_rollforward WHERE (basis, policy_hash) ="
-        " (SELECT (basis, policy_hash) FROM marts.rpt_mrr_rollforward ORDER BY basis DESC, policy_hash LIMIT 1)"
+        " FROM marts.rpt_mrr_rollforward WHERE basis = 'local'"
         " GROUP BY currency, month ORDER BY currency, month"
     ).fetchall()
     by_currency: dict[str, list[tuple[str, int, int]]] = {}

@@ -3,6 +3,7 @@ with items as (
         account_id,
         livemode,
         policy_hash,
+        basis,
         currency,
         month,
         sum(mrr_net) as mrr
@@ -15,6 +16,7 @@ totals as (
         account_id,
         livemode,
         policy_hash,
+        basis,
         currency,
         month,
         closing as mrr
@@ -23,5 +25,5 @@ totals as (
 
 select *
 from items
-full join totals using (account_id, livemode, policy_hash, currency, month)
+full join totals using (account_id, livemode, policy_hash, basis, currency, month)
 where coalesce(items.mrr, 0) <> coalesce(totals.mrr, 0)

@@ -1,5 +1,5 @@
--- Trust: versions that events and re-reads saw come first; before the first of them, invoice lines, bounded by the
--- subscription's own dates.
+-- Trust: versions that events and re-reads saw come first; before the first of them invoice lines; before those, and
+-- only back to the start of the subscription, what was known first.
 with versions as (
     select
         account_id,
@@ -8,14 +8,28 @@ with versions as (
         customer as customer_id,
         currency,
         status,
-        start_date,
-        ended_at,
+        canceled_at,
+        trial_end,
         discounts,
         pause_collection ->> '$.behavior' as pause_behavior,
         valid_from,
         valid_to,
-        _valid_from_is_exact as is_exact
+        _valid_from_is_exact as is_exact,
+        lag(status) over (
+            partition by account_id, livemode, id
+            order by valid_from
+        ) as status_before
     from {{ source('stripe', 'subscriptions_history') }}
+),
+
+with_status as (
+    select
+        *,
+        max(case when coalesce(status_before, '') <> status then valid_from end) over (
+            partition by account_id, livemode, subscription_id
+            order by valid_from
+        ) as status_since
+    from versions
 ),
 
 item_versions as (
@@ -27,6 +41,8 @@ item_versions as (
         price ->> '$.id' as price_id,
         quantity,
         discounts,
+        current_period_start as period_start,
+        current_period_end as period_end,
         valid_from,
         valid_to,
         _valid_from_is_exact as is_exact
@@ -38,9 +54,22 @@ items as (
         account_id,
         livemode,
         id as item_id,
-        created,
         _deleted_at
     from {{ ref('stg_stripe__subscription_items') }}
+),
+
+subscriptions as (
+    select
+        account_id,
+        livemode,
+        id as subscription_id,
+        customer as customer_id,
+        currency,
+        start_date,
+        created,
+        ended_at,
+        trial_end
+    from {{ ref('stg_stripe__subscriptions') }}
 ),
 
 seen as (
@@ -52,16 +81,16 @@ seen as (
         v.customer_id,
         v.currency,
         v.status,
+        v.status_since,
         v.pause_behavior,
+        v.canceled_at,
+        v.trial_end,
         i.price_id,
         i.quantity,
-        -- the customer's own discount counts only where the subscription has none
-        case
-            when json_array_length(v.discounts) > 0 or c.discount is null then v.discounts
-            else json_array(c.discount)
-        end as subscription_discounts,
+        i.period_start,
+        i.period_end,
+        v.discounts as subscription_discounts,
         i.discounts as item_discounts,
-        v.ended_at,
         greatest(v.valid_from, i.valid_from) as valid_from,
         least(
             coalesce(v.valid_to, 'infinity'::timestamptz),
@@ -70,14 +99,12 @@ seen as (
         ) as valid_to,
         case when v.is_exact and i.is_exact then 'event' else 'snapshot' end as source,
         v.is_exact and i.is_exact as is_exact
-    from versions as v
+    from with_status as v
     inner join item_versions as i
         on
             v.account_id = i.account_id and v.livemode = i.livemode and v.subscription_id = i.subscription_id
             and i.valid_from < coalesce(v.valid_to, 'infinity'::timestamptz)
             and v.valid_from < coalesce(i.valid_to, 'infinity'::timestamptz)
-    left join {{ ref('stg_stripe__customers') }} as c
-        on v.account_id = c.account_id and v.livemode = c.livemode and v.customer_id = c.id
     left join items
         on i.account_id = items.account_id and i.livemode = items.livemode and i.item_id = items.item_id
 ),
@@ -126,19 +153,22 @@ invoiced as (
         l.livemode,
         l.subscription_id,
         l.item_id,
-        s.customer as customer_id,
+        s.customer_id,
         s.currency,
         case when l.period_start < s.trial_end then 'trialing' else 'active' end as status,
+        null::timestamptz as status_since,
         null::varchar as pause_behavior,
+        null::timestamptz as canceled_at,
+        s.trial_end,
         l.price_id,
         l.quantity,
+        l.period_start,
+        l.period_end,
         l.line_discounts as subscription_discounts,
         null::json as item_discounts,
-        s.ended_at,
         l.period_start as valid_from,
         least(
             l.period_end,
-            coalesce(s.ended_at, 'infinity'::timestamptz),
             coalesce(f.seen_from, 'infinity'::timestamptz),
             coalesce(lead(l.period_start) over (
                 partition by l.account_id, l.livemode, l.item_id
@@ -148,8 +178,8 @@ invoiced as (
         'invoice' as source,
         false as is_exact
     from lines as l
-    inner join {{ ref('stg_stripe__subscriptions') }} as s
-        on l.account_id = s.account_id and l.livemode = s.livemode and l.subscription_id = s.id
+    inner join subscriptions as s
+        on l.account_id = s.account_id and l.livemode = s.livemode and l.subscription_id = s.subscription_id
     left join first_seen as f
         on l.account_id = f.account_id and l.livemode = f.livemode and l.subscription_id = f.subscription_id
     qualify
@@ -159,29 +189,66 @@ invoiced as (
         ) = 1
 ),
 
-every as (
+known as (
     select * from seen
     union all
-    select * from invoiced
+    select * from invoiced where valid_from < valid_to
+),
+
+-- Items that the subscription had when it was first known were there from its start, as far as anybody can tell.
+first_known as (
+    select * from known
+    qualify
+        valid_from = min(valid_from) over (partition by account_id, livemode, subscription_id)
+        and row_number() over (partition by account_id, livemode, item_id order by valid_from) = 1
+),
+
+filled as (
+    select k.* replace (s.start_date as valid_from, k.valid_from as valid_to, 'field' as source, false as is_exact)
+    from first_known as k
+    inner join subscriptions as s using (account_id, livemode, subscription_id)
+    where s.start_date < k.valid_from
+),
+
+every as (
+    select * from known
+    union all
+    select * from filled
 )
 
 select
-    account_id,
-    livemode,
-    subscription_id,
-    item_id,
-    customer_id,
-    currency,
-    status,
-    pause_behavior,
-    price_id,
-    quantity,
-    subscription_discounts,
-    item_discounts,
-    ended_at,
-    valid_from,
-    valid_to,
-    source,
-    is_exact
-from every
-where valid_from < valid_to
+    e.account_id,
+    e.livemode,
+    e.subscription_id,
+    e.item_id,
+    e.customer_id,
+    e.currency,
+    e.status,
+    coalesce(e.status_since, e.valid_from) as status_since,
+    e.pause_behavior,
+    e.canceled_at,
+    e.trial_end,
+    s.start_date,
+    s.created,
+    s.ended_at,
+    e.price_id,
+    e.quantity,
+    e.period_start,
+    e.period_end,
+    e.subscription_discounts,
+    e.item_discounts,
+    e.valid_from,
+    -- a subscription that was seen to have ended later ended when it says so
+    case
+        when e.status in ('canceled', 'incomplete_expired') then e.valid_to
+        else least(e.valid_to, coalesce(s.ended_at, 'infinity'::timestamptz))
+    end as valid_to,
+    e.source,
+    e.is_exact
+from every as e
+inner join subscriptions as s using (account_id, livemode, subscription_id)
+where
+    e.valid_from < case
+        when e.status in ('canceled', 'incomplete_expired') then e.valid_to
+        else least(e.valid_to, coalesce(s.ended_at, 'infinity'::timestamptz))
+    end

@@ -9,6 +9,10 @@ with paid as (
     group by account_id, livemode, customer
 ),
 
+reported as (
+    select * from {{ ref('int_policies') }} where is_default
+),
+
 mrr as (
     select
         account_id,
@@ -19,6 +23,7 @@ mrr as (
         any_value(mrr_net order by month desc) as last_mrr,
         max(month) as last_month
     from {{ ref('fct_mrr_customer_month') }}
+    semi join reported using (account_id, livemode, policy_hash)
     where basis = 'local'
     group by account_id, livemode, customer_id
 )

@@ -16,10 +16,10 @@ with items as (
             else 'exact'
         end as history_quality
     from {{ ref('fct_mrr_item_month') }}
-    group by account_id, livemode, policy_hash, basis, currency, customer_id, month
+    group by all
 ),
 
-customers as (
+events as (
     select
         account_id,
         livemode,
@@ -27,37 +27,44 @@ customers as (
         basis,
         currency,
         customer_id,
-        min(month) filter (where mrr_net > 0) as cohort_month
-    from items
-    group by account_id, livemode, policy_hash, basis, currency, customer_id
-    having min(month) filter (where mrr_net > 0) is not null
+        month,
+        {{ total('amount') }} as amount
+    from {{ ref('fct_mrr_customer_event') }}
+    group by all
 ),
 
-grid as (
+months as (
     select
-        c.*,
+        m.account_id,
+        m.livemode,
+        m.policy_hash,
+        m.basis,
+        m.currency,
+        m.customer_id,
         m.month,
+        m.movement_type,
+        case when p.movement_grain = 'event' then coalesce(e.amount, 0) else m.amount end as moved,
         coalesce(i.mrr_gross, 0) as mrr_gross,
         coalesce(i.mrr_net, 0) as mrr_net,
         i.history_quality
-    from customers as c
-    inner join {{ ref('int_months') }} as m
-        on c.account_id = m.account_id and c.livemode = m.livemode and m.month >= c.cohort_month
-    left join items as i
-        on
-            c.account_id = i.account_id and c.livemode = i.livemode and c.policy_hash = i.policy_hash
-            and c.basis = i.basis and c.currency = i.currency and c.customer_id = i.customer_id
-            and m.month = i.month
+    from {{ ref('int_mrr_customer_month') }} as m
+    inner join {{ ref('int_policies') }} as p using (account_id, livemode, policy_hash)
+    left join items as i using (account_id, livemode, policy_hash, basis, currency, customer_id, month)
+    left join events as e using (account_id, livemode, policy_hash, basis, currency, customer_id, month)
 ),
 
-moved as (
+opened as (
     select
         *,
-        coalesce(lag(mrr_net) over (
+        coalesce(lag(mrr_net) over customer, 0) as opening,
+        min(case when mrr_net > 0 then month end) over whole as cohort_month
+    from months
+    window
+        customer as (
             partition by account_id, livemode, policy_hash, basis, currency, customer_id
             order by month
-        ), 0) as opening
-    from grid
+        ),
+        whole as (partition by account_id, livemode, policy_hash, basis, currency, customer_id)
 )
 
 select
@@ -71,11 +78,11 @@ select
     opening,
     mrr_gross,
     mrr_net,
-    {{ movement_type('opening', 'mrr_net', 'month > cohort_month') }} as movement_type,
-    (mrr_net - opening)::bigint as movement_amount,
-    0::bigint as fx_amount,
+    movement_type,
+    moved::bigint as movement_amount,
+    (mrr_net - opening - moved)::bigint as fx_amount,
     cohort_month,
     datediff('month', cohort_month, month)::integer as tenure,
     coalesce(history_quality, 'exact') as history_quality
-from moved
-where opening > 0 or mrr_net > 0
+from opened
+where opening > 0 or mrr_net > 0 or moved <> 0

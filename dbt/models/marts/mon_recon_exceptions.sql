@@ -90,6 +90,35 @@ with found as (
         'The invoice total is not explained by its payments, credit notes, balance and what is open.'
     from {{ ref('fct_invoice_settlement') }}
     where difference <> 0
+    union all
+    select distinct
+        account_id,
+        livemode,
+        'fx_rate_missing',
+        currency || ' ' || strftime(month, '%Y-%m'),
+        0,
+        currency,
+        'warn',
+        {{ starts_at('month') }},
+        'No rate to ' || upper(reporting_currency)
+        || ' is known: the MRR of these customers is missing there. Add it to the file of LEDGERLINE_FX_RATES.'
+    from {{ ref('int_fx_month') }}
+    where numerator is null
+    union all
+    select
+        account_id,
+        livemode,
+        'mrr_unknown',
+        item_id,
+        0,
+        currency,
+        'error',
+        min(valid_from),
+        'The price has no amount in the currency of the subscription, or its discounts do not fit whole numbers: the item'
+        || ' is missing in MRR. Correct price ' || price_id || ' at Stripe.'
+    from {{ ref('int_mrr_segments') }}
+    where mrr_gross is null or mrr_net is null
+    group by account_id, livemode, item_id, currency, price_id
 )
 
 select

@@ -29,9 +29,11 @@ compared as (
         coalesce(e.mrr_net, 0) as end_mrr
     from months as s
     cross join windows as w
+    inner join {{ ref('int_policies') }} as p
+        on s.account_id = p.account_id and s.livemode = p.livemode and s.policy_hash = p.policy_hash
     inner join {{ ref('int_months') }} as m
         on
-            s.account_id = m.account_id and s.livemode = m.livemode
+            s.account_id = m.account_id and s.livemode = m.livemode and p.timezone = m.timezone
             and m.month = (s.month + to_months(w.window_months))::date
     left join months as e
         on

@@ -1,0 +1,1 @@
+"""Worked cases: facts and the numbers they must give, run through the real pipeline."""

@@ -1,0 +1,1 @@
+"""How MRR is counted: policies and exchange rates, which the models read from the warehouse."""
