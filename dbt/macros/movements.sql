@@ -82,35 +82,9 @@ converted as (
 ),
 
 both_bases as (
-    select
-        account_id,
-        livemode,
-        policy_hash,
-        customer_id,
-        currency,
-        changed_at,
-        month,
-        basis,
-        amount,
-        value,
-        is_there,
-        was_there
-    from local
-    union all
-    select
-        account_id,
-        livemode,
-        policy_hash,
-        customer_id,
-        currency,
-        changed_at,
-        month,
-        basis,
-        amount,
-        value,
-        is_there,
-        was_there
-    from converted
+    select * exclude (delta, after) from local
+    union all by name
+    select * exclude (delta, after) from converted
 ),
 
 looked_back as (

@@ -61,16 +61,66 @@ sums as (
     group by account_id, livemode, policy_hash, basis, currency, month, window_months
 ),
 
+-- Customers that are new since then, and those of them that are gone again.
+newcomers as (
+    select
+        c.account_id,
+        c.livemode,
+        c.policy_hash,
+        c.basis,
+        c.currency,
+        m.month,
+        w.window_months,
+        count(*) as new_customers,
+        count(*) filter (where coalesce(e.mrr_net, 0) = 0) as lost_new_customers
+    from (
+        select distinct
+            account_id,
+            livemode,
+            policy_hash,
+            basis,
+            currency,
+            customer_id,
+            cohort_month
+        from {{ ref('fct_mrr_customer_month') }}
+    ) as c
+    cross join windows as w
+    inner join {{ ref('int_policies') }} as p
+        on c.account_id = p.account_id and c.livemode = p.livemode and c.policy_hash = p.policy_hash
+    inner join {{ ref('int_months') }} as m
+        on
+            c.account_id = m.account_id and c.livemode = m.livemode and p.timezone = m.timezone
+            and m.month >= c.cohort_month
+            and m.month < (c.cohort_month + to_months(w.window_months))::date
+    left join months as e
+        on
+            c.account_id = e.account_id and c.livemode = e.livemode and c.policy_hash = e.policy_hash
+            and c.basis = e.basis and c.currency = e.currency and c.customer_id = e.customer_id
+            and e.month = m.month
+    group by all
+),
+
 rates as (
     select
         s.*,
+        coalesce(n.new_customers, 0) as new_customers,
+        coalesce(n.lost_new_customers, 0) as lost_new_customers,
         r.closing,
         r.customers_closing,
-        r.new_amount + r.expansion + r.reactivation as gained,
-        -(r.contraction + r.churn) as lost
+        r.new_amount,
+        r.expansion,
+        r.reactivation,
+        r.contraction,
+        r.churn,
+        p.quick_ratio_include_reactivation,
+        p.logo_churn_formula,
+        p.ltv_gross_margin_numerator,
+        p.ltv_gross_margin_denominator
     from sums as s
+    inner join {{ ref('int_policies') }} as p using (account_id, livemode, policy_hash)
     inner join {{ ref('rpt_mrr_rollforward') }} as r
         using (account_id, livemode, policy_hash, basis, currency, month)
+    left join newcomers as n using (account_id, livemode, policy_hash, basis, currency, month, window_months)
 )
 
 select
@@ -85,16 +135,15 @@ select
     lost_customers,
     {{ ratio('end_mrr', 'start_mrr') }} as nrr,
     {{ ratio('kept_mrr', 'start_mrr') }} as grr,
-    {{ ratio('lost_customers', 'start_customers') }} as logo_churn,
-    {{ ratio('gained', 'lost') }} as quick_ratio,
-    case
-        when customers_closing > 0 then {{ round_half_up('closing::hugeint', 'customers_closing::hugeint') }}
-    end as arpa,
-    -- average revenue over churn: the churned share of start_customers goes to the numerator
-    case
-        when customers_closing > 0 and lost_customers > 0
-            then {{ round_half_up(
-                '(closing::hugeint * start_customers)', '(customers_closing::hugeint * lost_customers)'
-            ) }}
-    end as ltv
+    {{ logo_churn_rate(
+        'lost_customers', 'start_customers', 'lost_new_customers', 'new_customers', 'logo_churn_formula'
+    ) }} as logo_churn,
+    {{ quick_ratio(
+        'new_amount', 'expansion', 'reactivation', 'contraction', 'churn', 'quick_ratio_include_reactivation'
+    ) }} as quick_ratio,
+    {{ arpa('closing', 'customers_closing') }} as arpa,
+    {{ lifetime_value(
+        'closing', 'customers_closing', 'lost_customers', 'start_customers',
+        'ltv_gross_margin_numerator', 'ltv_gross_margin_denominator'
+    ) }} as ltv
 from rates
