@@ -61,29 +61,31 @@ sums as (
     group by account_id, livemode, policy_hash, basis, currency, month, window_months
 ),
 
--- Customers that are new since then, and those of them that are gone again.
-newcomers as (
+-- Customers that are new since then, and those of them that are still there.
+cohorts as (
+    select
+        account_id,
+        livemode,
+        policy_hash,
+        basis,
+        currency,
+        cohort_month,
+        count(distinct customer_id) as customers
+    from {{ ref('fct_mrr_customer_month') }}
+    group by all
+),
+
+new_customers as (
     select
         c.account_id,
         c.livemode,
         c.policy_hash,
         c.basis,
         c.currency,
-        m.month,
         w.window_months,
-        count(*) as new_customers,
-        count(*) filter (where coalesce(e.mrr_net, 0) = 0) as lost_new_customers
-    from (
-        select distinct
-            account_id,
-            livemode,
-            policy_hash,
-            basis,
-            currency,
-            customer_id,
-            cohort_month
-        from {{ ref('fct_mrr_customer_month') }}
-    ) as c
+        m.month,
+        sum(c.customers)::bigint as new_customers
+    from cohorts as c
     cross join windows as w
     inner join {{ ref('int_policies') }} as p
         on c.account_id = p.account_id and c.livemode = p.livemode and c.policy_hash = p.policy_hash
@@ -92,11 +94,22 @@ newcomers as (
             c.account_id = m.account_id and c.livemode = m.livemode and p.timezone = m.timezone
             and m.month >= c.cohort_month
             and m.month < (c.cohort_month + to_months(w.window_months))::date
-    left join months as e
-        on
-            c.account_id = e.account_id and c.livemode = e.livemode and c.policy_hash = e.policy_hash
-            and c.basis = e.basis and c.currency = e.currency and c.customer_id = e.customer_id
-            and e.month = m.month
+    group by all
+),
+
+still_there as (
+    select
+        c.account_id,
+        c.livemode,
+        c.policy_hash,
+        c.basis,
+        c.currency,
+        w.window_months,
+        c.month,
+        count(*) as customers
+    from {{ ref('fct_mrr_customer_month') }} as c
+    inner join windows as w on c.tenure < w.window_months
+    where c.mrr_net > 0
     group by all
 ),
 
@@ -104,7 +117,7 @@ rates as (
     select
         s.*,
         coalesce(n.new_customers, 0) as new_customers,
-        coalesce(n.lost_new_customers, 0) as lost_new_customers,
+        coalesce(n.new_customers, 0) - coalesce(t.customers, 0) as lost_new_customers,
         r.closing,
         r.customers_closing,
         r.new_amount,
@@ -120,7 +133,8 @@ rates as (
     inner join {{ ref('int_policies') }} as p using (account_id, livemode, policy_hash)
     inner join {{ ref('rpt_mrr_rollforward') }} as r
         using (account_id, livemode, policy_hash, basis, currency, month)
-    left join newcomers as n using (account_id, livemode, policy_hash, basis, currency, month, window_months)
+    left join new_customers as n using (account_id, livemode, policy_hash, basis, currency, month, window_months)
+    left join still_there as t using (account_id, livemode, policy_hash, basis, currency, month, window_months)
 )
 
 select
