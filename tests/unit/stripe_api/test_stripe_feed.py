@@ -25,6 +25,25 @@ def test_a_refund_marks_its_charge_expanded_or_not() -> None:
         assert marked == {"refunds": {"re_1": 5}, "charges": {"ch_1": None}}
 
 
+def test_what_was_only_noted_on_a_refund_is_no_news_of_its_charge() -> None:
+    about = {"object": "refund", "id": "re_1", "created": 5, "charge": "ch_1"}
+    for before, marks_charge in (
+        ({"metadata": {"a": None}}, False),
+        ({"metadata": {}, "status": "pending"}, True),
+        ({}, True),
+        (None, True),
+    ):
+        data = {"object": about, "previous_attributes": before}
+        body = {"id": "evt_1", "type": "refund.updated", "created": 1, "data": data}
+        marked = feed.dirty([feed.read(json.dumps(body).encode())])
+        assert ("charges" in marked) is marks_charge and marked["refunds"] == {"re_1": 5}
+    # A customer shows its tax ids, with what was noted on them.
+    tax_id = {"object": "tax_id", "id": "txi_1", "customer": "cus_1"}
+    body = {"id": "evt_1", "type": "customer.tax_id.updated", "created": 1,
+            "data": {"object": tax_id, "previous_attributes": {"metadata": {}}}}  # fmt: skip
+    assert feed.dirty([feed.read(json.dumps(body).encode())]) == {"customers": {"cus_1": None}}
+
+
 def test_a_dispute_event_is_no_charge_event_though_its_type_begins_alike() -> None:
     marked = feed.dirty([event("charge.dispute.created", {"object": "dispute", "id": "dp_1", "charge": "ch_9"})])
     assert marked == {"disputes": {"dp_1": None}, "charges": {"ch_9": None}}

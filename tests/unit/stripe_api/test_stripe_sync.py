@@ -14,6 +14,7 @@ from fake_stripe import ACCOUNT, NOW, FakeStripe, refusal, reply
 from dagster_project.errors import StripeAuthError, UsageError
 from dagster_project.settings import Settings
 from dagster_project.stripe_api import loading, reading, sink
+from dagster_project.stripe_api.account import AccountReader
 from dagster_project.stripe_api.landing import Landing
 from dagster_project.stripe_api.sync import sync
 from dagster_project.warehouse.connection import Warehouse
@@ -619,3 +620,29 @@ def test_what_lists_hide_is_read_when_the_events_of_a_first_reading_name_it(
     stripe.hook = lambda request: reply(hidden) if request.path == "/v1/customers/cus_clock" else None
     sync(settings, warehouse)
     assert rows(warehouse, "select id from stripe.customers") == [("cus_clock",)]
+
+
+def test_what_the_events_of_a_first_reading_name_is_owed_when_it_is_cut_short(
+    stripe: FakeStripe, settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = {"id": "cus_clock", "object": "customer", "created": NOW - 9 * DAY}
+    stripe.lists["/v1/customers"] = []
+    stripe.announce("customer.created", hidden, number=1, created=NOW - 9 * DAY)
+    stripe.hook = lambda request: reply(hidden) if request.path == "/v1/customers/cus_clock" else None
+
+    class Killed(BaseException):
+        pass
+
+    async def die(reader: AccountReader) -> None:
+        raise Killed
+
+    monkeypatch.setattr(AccountReader, "_announced", die)
+    with pytest.raises(Killed):
+        sync(settings, warehouse)
+    monkeypatch.undo()
+    followed = "select cursor ->> '$.until' is not null, cursor ->> '$.marks.customers' from sync.cursor_events"
+    assert rows(warehouse, followed) == [(True, f'{{"cus_clock":{NOW - 9 * DAY}}}')]
+    assert rows(warehouse, "select count(*) from stripe.customers") == [(0,)]
+    sync(settings, warehouse)
+    assert rows(warehouse, "select id from stripe.customers") == [("cus_clock",)]
+    assert rows(warehouse, followed) == [(True, None)]
