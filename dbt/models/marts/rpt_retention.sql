@@ -1,46 +1,54 @@
 -- Customers of a month some months ago, compared with the same customers now.
-with months as (
+with windows as (
+    select unnest([1, 3, 12])::integer as window_months
+),
+
+ahead as (
     select
         account_id,
         livemode,
         policy_hash,
         basis,
         currency,
-        customer_id,
         month,
-        mrr_net
+        mrr_net as start_mrr,
+        max(mrr_net) over (
+            partition by account_id, livemode, policy_hash, basis, currency, customer_id
+            order by month
+            range between interval 1 month following and interval 1 month following
+        ) as after_1,
+        max(mrr_net) over (
+            partition by account_id, livemode, policy_hash, basis, currency, customer_id
+            order by month
+            range between interval 3 month following and interval 3 month following
+        ) as after_3,
+        max(mrr_net) over (
+            partition by account_id, livemode, policy_hash, basis, currency, customer_id
+            order by month
+            range between interval 12 month following and interval 12 month following
+        ) as after_12
     from {{ ref('fct_mrr_customer_month') }}
 ),
 
-windows as (
-    select unnest([1, 3, 12])::integer as window_months
+later as (
+    select
+        * exclude (month, after_1, after_3, after_12),
+        unnest([1, 3, 12])::integer as window_months,
+        unnest([month + interval 1 month, month + interval 3 month, month + interval 12 month])::date as month,
+        coalesce(unnest([after_1, after_3, after_12]), 0) as end_mrr
+    from ahead
+    where start_mrr > 0
 ),
 
+-- only months that there are yet
 compared as (
-    select
-        s.account_id,
-        s.livemode,
-        s.policy_hash,
-        s.basis,
-        s.currency,
-        w.window_months,
-        (s.month + to_months(w.window_months))::date as month,
-        s.mrr_net as start_mrr,
-        coalesce(e.mrr_net, 0) as end_mrr
-    from months as s
-    cross join windows as w
-    inner join {{ ref('int_policies') }} as p
-        on s.account_id = p.account_id and s.livemode = p.livemode and s.policy_hash = p.policy_hash
-    inner join {{ ref('int_months') }} as m
+    select l.*
+    from later as l
+    inner join {{ ref('int_policies') }} as p using (account_id, livemode, policy_hash)
+    semi join {{ ref('int_months') }} as m
         on
-            s.account_id = m.account_id and s.livemode = m.livemode and p.timezone = m.timezone
-            and m.month = (s.month + to_months(w.window_months))::date
-    left join months as e
-        on
-            s.account_id = e.account_id and s.livemode = e.livemode and s.policy_hash = e.policy_hash
-            and s.basis = e.basis and s.currency = e.currency and s.customer_id = e.customer_id
-            and e.month = m.month
-    where s.mrr_net > 0
+            l.account_id = m.account_id and l.livemode = m.livemode and p.timezone = m.timezone
+            and l.month = m.month
 ),
 
 sums as (
