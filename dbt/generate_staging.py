@@ -15,6 +15,8 @@ from dagster_project.warehouse.schema import META, table_columns
 FOLDER = Path(__file__).parent / "models" / "staging"
 _SYNC = {
     "accounts": "Accounts that are read, and until when they are known: the models' now.",
+    "metric_policies": "The MRR policies that are computed; those without an account hold where there are no own ones.",
+    "fx_rates": "Exchange rates: one unit of a currency in another, in major units.",
     "object_state": "How the last reading of each object went.",
     "days": "What the warehouse holds per object and created-day.",
     "proofs": "What Stripe showed when a day was read once more to compare it with the warehouse.",
